@@ -1,0 +1,71 @@
+# `make` explains itself. Everything lives in .venv and .tools of this folder; nothing is installed elsewhere.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+RUN := .venv/bin/
+export UV_PYTHON_DOWNLOADS := never
+WORKERS ?= 2
+
+.PHONY: help demo test test-all lint type bench lock format clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/ready ## Set up, then take real flights from raw data to a promoted model and a drift report
+	@$(RUN)towpath demo
+
+test: .venv/ready-dev ## Set up, then run the tests (under 10 minutes on 2 cores)
+	$(RUN)pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-all: .venv/ready-dev ## The tests and the slow ones
+	$(RUN)pytest -n $(WORKERS) --dist worksteal
+
+lint: .venv/ready-dev ## Style, and the layers of the house
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+	$(RUN)lint-imports
+
+type: .venv/ready-dev ## Strict types
+	$(RUN)mypy
+
+bench: .venv/ready-dev ## The path's wall time beside a plain script that makes the same library calls
+	$(RUN)python -m bench.path_overhead
+
+format: .venv/ready-dev ## Put the code into its form
+	$(RUN)ruff check --fix-only .
+	$(RUN)ruff format .
+
+lock: .tools/uv-ready ## Resolve the dependencies of pyproject.toml anew
+	$(UV) pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet \
+	  --extra example pyproject.toml -o requirements.lock $(LOCK)
+	$(UV) pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet \
+	  --extra example --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock $(LOCK)
+
+clean: ## Remove the environment, the tools and all state
+	rm -rf .venv .tools .towpath .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.tools/uv-ready:
+	@mkdir -p .tools
+	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+	  --target .tools/uv uv
+	@touch $@
+
+.venv/made: .tools/uv-ready
+	@$(UV) venv --quiet --allow-existing .venv 2>/dev/null || $(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@touch $@
+
+.venv/ready: requirements.lock pyproject.toml | .venv/made
+	@echo "Setting up: installing the locked packages into .venv (some minutes on the first run) …"
+	@$(UV) pip install --quiet --python .venv --compile-bytecode --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python .venv --no-deps -e .
+	@touch $@
+
+.venv/ready-dev: requirements-dev.lock pyproject.toml | .venv/made
+	@echo "Setting up: installing the locked packages into .venv (some minutes on the first run) …"
+	@$(UV) pip install --quiet --python .venv --compile-bytecode --require-hashes -r requirements-dev.lock
+	@$(UV) pip install --quiet --python .venv --no-deps -e .
+	@touch .venv/ready $@

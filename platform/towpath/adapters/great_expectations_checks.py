@@ -1,0 +1,158 @@
+"""Data checks by Great Expectations: contracts compiled into its suites, run where the rows lie, in findings of ours.
+
+Great Expectations counts the rows that fail; the rows themselves are found and set aside by our own SQL predicate, in
+DuckDB over the files. The two counts are compared for every check: where they differ the finding is an ERROR.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from towpath import telemetry
+from towpath.adapters.great_expectations_engines import DuckDB, Engine, Opened, table_files
+from towpath.adapters.great_expectations_page import Sample, write_page
+from towpath.adapters.great_expectations_rows import Rows
+from towpath.adapters.great_expectations_suite import Compiler, counts
+from towpath.core.checks import Check, Kind, checks_of
+from towpath.core.checks_schema import judge_columns, unasked
+from towpath.core.checks_sql import Predicates, quoted
+from towpath.core.checks_verdict import Observed, in_order, judge
+from towpath.core.errors import BadInput
+from towpath.core.evidence import Finding
+from towpath.core.promises import Contract, Table
+from towpath.ports import CheckReport, TableChecked
+
+_SAMPLE = 8
+# Counts only: the values of failing rows are in the quarantine, not in a report that travels.
+_RESULT = {"result_format": "BASIC", "partial_unexpected_count": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GreatExpectationsChecks:
+    """`DataChecks` by Great Expectations, on the files themselves (DuckDB) or on the same tables in PostgreSQL."""
+
+    engine: Engine = field(default_factory=DuckDB)
+
+    def run(
+        self, tables: Mapping[str, Path], contracts: Sequence[Contract], *, as_of: datetime, folder: Path
+    ) -> CheckReport:
+        """Check the Parquet files named by table; write accepted and quarantined rows and the reports into `folder`.
+
+        Raises `BadInput` for a table without a contract, `Problems` for contracts that contradict each other, and
+        `Unreachable` for a database that does not answer. What is wrong with the data is a finding.
+        """
+        by_table = _by_table(contracts)
+        if strange := sorted(set(tables) - set(by_table)):
+            raise BadInput(f"No contract speaks of table {strange[0]!r}.", value=strange[0], valid=sorted(by_table))
+        if as_of.tzinfo is None:
+            raise BadInput("The as-of time has no time zone.", value=as_of.isoformat(), hint="Give it in UTC.")
+        folder.mkdir(parents=True, exist_ok=True)
+        checks = dict(enumerate(check for contract in contracts for check in checks_of(contract)))
+        with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
+            rows = Rows(table_files(tables), scratch=Path(scratch))
+            stack.callback(rows.close)
+            context, opened = stack.enter_context(self._opened(tables))
+            seen = {number: self._observe(number, check, rows, opened, by_table) for number, check in checks.items()}
+            raw, counted, faults = self._validate(context, opened, checks, seen, by_table, as_of)
+            findings: list[Finding] = []
+            for number, check in checks.items():
+                if check.kind is Kind.COLUMNS:
+                    found = opened.columns.get(check.table)
+                    findings += judge_columns(check, by_table[check.table], found, counted=counted.get(number))
+                else:
+                    fault = seen[number].fault or faults.get(number, "")
+                    result = replace(seen[number], counted=counted.get(number), fault=fault)
+                    findings.append(judge(check, result, as_of=as_of))
+            split = {
+                table: rows.split(table, {n: check for n, check in checks.items() if check.table == table}, folder=folder)
+                for table in tables
+            }
+            ordered = in_order(findings)
+            samples = {name: _sample(rows, by_table[name], one) for name, one in split.items() if one.quarantine}
+        page = write_page(folder / "checks.html", contracts, ordered, split, samples, as_of=as_of)
+        file = folder / "great_expectations.json"
+        file.write_text(json.dumps(raw, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+        return CheckReport(findings=ordered, tables=split, page=page, raw=file)
+
+    def _observe(
+        self, number: int, check: Check, rows: Rows, opened: Opened, tables: Mapping[str, Table]
+    ) -> Observed:
+        """What our own reading of the files sees of a check, or why it cannot be asked."""
+        reason = unasked(check, tables, opened.columns)
+        if reason or check.kind is Kind.COLUMNS:
+            return Observed(unasked=reason)
+        return rows.observe(number, check, tables[check.table])
+
+    def _validate(
+        self,
+        context: Any,
+        opened: Opened,
+        checks: Mapping[int, Check],
+        seen: Mapping[int, Observed],
+        tables: Mapping[str, Table],
+        as_of: datetime,
+    ) -> tuple[dict[str, Any], dict[int, int], dict[int, str]]:
+        """One suite and one validation a table: the engine's results, its counts and what it raised, by check."""
+        import great_expectations as gx
+
+        predicates = Predicates(dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns})
+        numbers = {id(check): number for number, check in checks.items()}
+        compiler = Compiler(self.engine, predicates, numbers=numbers, as_of=as_of)
+        raw: dict[str, Any] = {}
+        results: list[Any] = []
+        for name, found in opened.columns.items():
+            suite = gx.ExpectationSuite(name=name)
+            for number, check in checks.items():
+                if check.table != name or seen[number].unasked or seen[number].fault:
+                    continue
+                made = (
+                    compiler.columns(check, tables[name], found)
+                    if check.kind is Kind.COLUMNS
+                    else compiler.expectations(check)
+                )
+                for expectation in made:
+                    suite.add_expectation(expectation)
+            asset = opened.source.add_table_asset(name=name, table_name=name)
+            batch = asset.add_batch_definition_whole_table("whole").get_batch()
+            validation = batch.validate(suite, result_format=_RESULT)
+            results += validation.results
+            raw[name] = validation.to_json_dict()
+        return raw, *counts(results)
+
+    @contextmanager
+    def _opened(self, tables: Mapping[str, Path]) -> Iterator[tuple[Any, Opened]]:
+        """Great Expectations with nothing on disk, no progress bars and no word to anyone."""
+        telemetry.silence()
+        import great_expectations as gx
+
+        import towpath.adapters.great_expectations_duckdb  # noqa: F401 (registers the data source)
+
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        with self.engine.opened(context, tables) as opened:
+            yield context, opened
+
+
+def _by_table(contracts: Sequence[Contract]) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
+    for contract in contracts:
+        for name, table in contract.tables.items():
+            if name in tables:
+                raise BadInput(f"Two contracts speak of table {name!r}.", value=name, hint="Keep one of them.")
+            tables[name] = table
+    return tables
+
+
+def _sample(rows: Rows, table: Table, checked: TableChecked) -> Sample:
+    """The first quarantined rows for the page; values of columns that are not for everyone are withheld."""
+    assert checked.quarantine is not None
+    hidden = [column.name for column in table.columns.values() if not column.shown]
+    names, values = rows.sample(checked.quarantine, hidden, rows=_SAMPLE)
+    return Sample(columns=tuple(names), rows=tuple(tuple(row) for row in values))

@@ -1,0 +1,175 @@
+"""The databases that Great Expectations runs checks in: where the rows lie, and what its types are called."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import sqlalchemy as sa
+
+from towpath.core.checks_schema import Found
+from towpath.core.checks_sql import Dialect, literal, quoted
+from towpath.core.errors import BadInput, Misconfigured, Unreachable
+from towpath.core.promises import LogicalType
+
+# A type without its parameters; DuckDB writes a list as `VARCHAR[]`.
+BARE_TYPE = "CASE WHEN data_type LIKE '%]' THEN 'ARRAY' ELSE upper(trim(split_part(data_type, '(', 1))) END"
+_COLUMNS = "SELECT table_name, column_name, {bare} FROM information_schema.columns WHERE table_schema = {schema} ORDER BY 1, 2"
+ZONED = "TIMESTAMP WITH TIME ZONE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A database ready for checks: its data source for Great Expectations, and the columns of each table."""
+
+    source: Any
+    columns: Mapping[str, Mapping[str, Found]]
+
+
+class Engine(Protocol):
+    """A database that holds the tables."""
+
+    dialect: Dialect
+    schema: str
+    types: Mapping[LogicalType, frozenset[str]]
+
+    def opened(self, context: Any, tables: Mapping[str, Path]) -> Any:
+        """A context manager that yields `Opened`. Raises `Unreachable` when the database does not answer."""
+        ...
+
+
+@dataclass(frozen=True)
+class DuckDB:
+    """The Parquet files themselves, as views."""
+
+    dialect: ClassVar[Dialect] = Dialect.DUCKDB
+    schema: ClassVar[str] = "main"
+    types: ClassVar[Mapping[LogicalType, frozenset[str]]] = {
+        LogicalType.STRING: frozenset({"VARCHAR", "ENUM"}),
+        LogicalType.INTEGER: frozenset(
+            {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
+        ),
+        LogicalType.NUMBER: frozenset({"FLOAT", "DOUBLE", "DECIMAL"}),
+        LogicalType.BOOLEAN: frozenset({"BOOLEAN"}),
+        LogicalType.DATE: frozenset({"DATE"}),
+        LogicalType.TIME: frozenset({"TIME", "TIME WITH TIME ZONE"}),
+        LogicalType.TIMESTAMP: frozenset({"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", ZONED}),
+        LogicalType.OBJECT: frozenset({"STRUCT", "MAP", "JSON"}),
+        LogicalType.ARRAY: frozenset({"ARRAY"}),
+    }
+
+    @contextmanager
+    def opened(self, context: Any, tables: Mapping[str, Path]) -> Iterator[Opened]:
+        # Named, so that every connection of this process to this name sees the same views, and no other run does.
+        url = f"duckdb:///:memory:{uuid.uuid4().hex}"
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET GLOBAL TimeZone = 'UTC'")
+            for name, file in tables.items():
+                view = f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet({literal(str(file))})"
+                connection.exec_driver_sql(view)
+            connection.commit()
+            source = context.data_sources.add_duckdb(name="duckdb", connection_string=url)
+            try:
+                yield Opened(source=source, columns=_columns(self, connection, tables))
+            finally:
+                _closed(source)
+        engine.dispose()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgreSQL:
+    """Tables of that name in a schema of a PostgreSQL database. They hold the rows of the files: a difference is a finding.
+
+    `url`: a SQLAlchemy address, for example `postgresql+psycopg://user@host/database`.
+    """
+
+    url: str
+    schema: str = "public"
+    dialect: ClassVar[Dialect] = Dialect.POSTGRESQL
+    types: ClassVar[Mapping[LogicalType, frozenset[str]]] = {
+        LogicalType.STRING: frozenset({"CHARACTER VARYING", "TEXT", "CHARACTER"}),
+        LogicalType.INTEGER: frozenset({"SMALLINT", "INTEGER", "BIGINT"}),
+        LogicalType.NUMBER: frozenset({"REAL", "DOUBLE PRECISION", "NUMERIC"}),
+        LogicalType.BOOLEAN: frozenset({"BOOLEAN"}),
+        LogicalType.DATE: frozenset({"DATE"}),
+        LogicalType.TIME: frozenset({"TIME WITHOUT TIME ZONE", "TIME WITH TIME ZONE"}),
+        LogicalType.TIMESTAMP: frozenset({"TIMESTAMP WITHOUT TIME ZONE", ZONED}),
+        LogicalType.OBJECT: frozenset({"JSON", "JSONB"}),
+        LogicalType.ARRAY: frozenset({"ARRAY"}),
+    }
+
+    @contextmanager
+    def opened(self, context: Any, tables: Mapping[str, Path]) -> Iterator[Opened]:
+        options = f"-csearch_path={self.schema} -ctimezone=UTC"
+        url = sa.make_url(self.url).update_query_dict({"options": options})
+        address = url.render_as_string(hide_password=False)
+        engine = sa.create_engine(url)
+        try:
+            with engine.connect() as connection:
+                columns = _columns(self, connection, tables)
+        except sa.exc.OperationalError as error:
+            raise Unreachable(
+                f"PostgreSQL at {url.host or url.query.get('host', 'localhost')} does not answer: {error.orig}",
+                value=url.render_as_string(hide_password=True),
+                hint="Check that it runs and that the address is right.",
+            ) from error
+        finally:
+            engine.dispose()
+        if missing := sorted(set(tables) - set(columns)):
+            raise Misconfigured(
+                f"Schema {self.schema!r} has no table {missing[0]!r}.", value=missing[0], valid=sorted(columns),
+                hint="Load the tables into that schema, or run the checks on the files (DuckDB).",
+            )  # fmt: skip
+        source = context.data_sources.add_postgres(name="postgresql", connection_string=address)
+        try:
+            yield Opened(source=source, columns=columns)
+        finally:
+            _closed(source)
+
+
+def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Path]) -> dict[str, dict[str, Found]]:
+    """By table, its columns; a column is looked at once to see whether it has any value."""
+    query = _COLUMNS.format(bare=BARE_TYPE, schema=literal(engine.schema))
+    found: dict[str, dict[str, str]] = {}
+    for table, column, native in connection.exec_driver_sql(query.replace("%", "%%")):
+        if table in tables:
+            found.setdefault(table, {})[column] = native
+    return {
+        table: {name: _found(engine, name, native, name in empty) for name, native in natives.items()}
+        for table, natives in found.items()
+        for empty in [_empty(connection, table, natives)]
+    }
+
+
+def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
+    """The columns of a table with rows that hold nothing but nulls."""
+    counts = ", ".join(f"count({quoted(name)})" for name in columns)
+    rows, *filled = connection.exec_driver_sql(f"SELECT count(*), {counts} FROM {quoted(table)}").one()  # noqa: S608
+    return {name for name, count in zip(columns, filled, strict=True) if rows and not count}
+
+
+def _found(engine: Engine, name: str, native: str, empty: bool) -> Found:
+    kind = next((kind for kind, natives in engine.types.items() if native in natives), None)
+    zoned = native == ZONED if kind is LogicalType.TIMESTAMP else None
+    return Found(name=name, kind=kind, native=native.lower(), zoned=zoned, empty=empty)
+
+
+def _closed(source: Any) -> None:
+    """Close what Great Expectations opened."""
+    executing = source.get_execution_engine()
+    executing.close()
+    executing.engine.dispose()
+    source.get_engine().dispose()
+
+
+def table_files(tables: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The files, all of them there. Raises `BadInput` that names the first one missing."""
+    for name, file in tables.items():
+        if not file.is_file():
+            raise BadInput(f"Table {name!r}: there is no file {file}.", value=str(file), hint="Run the ingest stage first.")
+    return tables

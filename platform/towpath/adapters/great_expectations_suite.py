@@ -1,0 +1,194 @@
+"""Checks compiled into expectations of Great Expectations, and what its results counted.
+
+Where it has an expectation of its own for a question, that is used; for the rest (patterns, which it does not speak to
+DuckDB, references, times, rules) its expectation by query, with the same predicate that sets rows aside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from towpath.adapters.great_expectations_engines import BARE_TYPE, ZONED, Engine
+from towpath.core.checks import Check, Kind
+from towpath.core.checks_schema import Found
+from towpath.core.checks_sql import ROW, Predicates, literal, quoted
+from towpath.core.promises import Bound, LogicalType, Operator, Table
+
+NUMBER = "towpath"
+
+
+class Compiler:
+    """Compiles checks for one engine. `numbers`: by identity of a check, the number under which its results come back."""
+
+    def __init__(self, engine: Engine, predicates: Predicates, *, numbers: Mapping[int, int], as_of: datetime) -> None:
+        import great_expectations.expectations as gxe
+
+        self._gxe = gxe
+        self._numbers = numbers
+        self._engine = engine
+        self._sql = predicates
+        self._as_of = as_of
+        self._own: Mapping[Kind, Callable[[Check], Any]] = {
+            Kind.FILLED: self._filled,
+            Kind.LENGTH: self._length,
+            Kind.UNIQUE: self._unique,
+        }
+
+    def columns(self, check: Check, table: Table, found: Mapping[str, Found]) -> list[Any]:
+        """The two expectations of a table's columns: their names, and the types of those that are there."""
+        wrong = [
+            f"(column_name = {literal(name)} AND ({self._not_of(column.logical_type, column.timezone)}))"
+            for name, column in table.columns.items()
+            if name in found and not found[name].empty
+        ]
+        query = (
+            f"SELECT 1 FROM information_schema.columns WHERE table_schema = {literal(self._engine.schema)} "  # noqa: S608
+            f"AND table_name = {literal(table.name)} AND ({' OR '.join(wrong) or 'FALSE'})"
+        )
+        names = self._gxe.ExpectTableColumnsToMatchSet(column_set=list(table.columns), exact_match=True, meta=self._meta(check))
+        return [names, self._by_query(check, query)]
+
+    def expectations(self, check: Check) -> list[Any]:
+        """The expectations of a check (other than of columns)."""
+        if check.kind in self._own:
+            return [self._own[check.kind](check)]
+        if check.kind is Kind.RANGE and not check.temporal:
+            return [self._range(check)]
+        if check.kind is Kind.LISTED:
+            values = list(check.limits.values)
+            return [self._gxe.ExpectColumnValuesToBeInSet(column=check.columns[0], value_set=values, meta=self._meta(check))]
+        if check.kind is Kind.ROWS:
+            return [self._rows(check)]
+        if check.kind is Kind.FRESH:
+            return [self._by_query(check, self._stale(check))]
+        if check.kind is Kind.TABLE_RULE:
+            return [self._by_query(check, self._broken(check))]
+        rows = f"SELECT 1 FROM {self._sql.relation(check.table)} AS {ROW} WHERE {self._sql.fails(check)}"  # noqa: S608
+        return [self._by_query(check, rows)]
+
+    def _filled(self, check: Check) -> Any:
+        return self._gxe.ExpectColumnValuesToNotBeNull(column=check.columns[0], meta=self._meta(check))
+
+    def _range(self, check: Check) -> Any:
+        limits = check.limits
+        return self._gxe.ExpectColumnValuesToBeBetween(
+            column=check.columns[0],
+            min_value=limits.minimum,
+            max_value=limits.maximum,
+            strict_min=limits.exclusive_minimum,
+            strict_max=limits.exclusive_maximum,
+            meta=self._meta(check),
+        )
+
+    def _length(self, check: Check) -> Any:
+        return self._gxe.ExpectColumnValueLengthsToBeBetween(
+            column=check.columns[0], min_value=check.limits.min_length, max_value=check.limits.max_length, meta=self._meta(check)
+        )
+
+    def _unique(self, check: Check) -> Any:
+        if len(check.columns) == 1:
+            return self._gxe.ExpectColumnValuesToBeUnique(column=check.columns[0], meta=self._meta(check))
+        return self._gxe.ExpectCompoundColumnsToBeUnique(
+            column_list=list(check.columns), ignore_row_if="any_value_is_missing", meta=self._meta(check)
+        )
+
+    def _rows(self, check: Check) -> Any:
+        """The row count with the bound as far as Great Expectations can say it; the count itself decides."""
+        low, high = _ends(check.bound)
+        return self._gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high, meta=self._meta(check))
+
+    def _stale(self, check: Check) -> str:
+        """One row when the newest time is too old."""
+        oldest = self._as_of - timedelta(hours=check.bound.values[0])
+        newest = f"SELECT max(CAST({quoted(check.columns[0])} AS {ZONED})) AS newest FROM {self._sql.relation(check.table)}"  # noqa: S608
+        return f"SELECT 1 FROM ({newest}) AS newest_row WHERE newest < CAST({literal(oldest.isoformat())} AS {ZONED})"  # noqa: S608
+
+    def _broken(self, check: Check) -> str:
+        """One row when the number of a table's rule is not what it must be."""
+        number = f"SELECT CAST(({self._sql.rule(check)}) AS DOUBLE PRECISION) AS measured"  # noqa: S608
+        return f"SELECT 1 FROM ({number}) AS rule WHERE NOT ({_holds('measured', check.bound)})"  # noqa: S608
+
+    def _not_of(self, kind: LogicalType, timezone: bool | None) -> str:
+        """The condition on `information_schema.columns` of a type that the contract does not allow."""
+        wider = {LogicalType.NUMBER: (LogicalType.INTEGER,), LogicalType.TIMESTAMP: (LogicalType.DATE,)}
+        natives = frozenset().union(*(self._engine.types[one] for one in (kind, *wider.get(kind, ()))))
+        if timezone is not None and kind is LogicalType.TIMESTAMP:
+            stamps = self._engine.types[kind]
+            natives -= stamps - {ZONED} if timezone else {ZONED}
+        return f"{BARE_TYPE} NOT IN ({', '.join(literal(name) for name in sorted(natives))})"
+
+    def _by_query(self, check: Check, query: str) -> Any:
+        # The relation is named in full, quoted; Great Expectations wants its placeholder somewhere in the text. A colon
+        # before a word would be a bound parameter to SQLAlchemy, and a brace a placeholder.
+        escaped = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", query.replace("{", "{{").replace("}", "}}"))
+        text = f"{escaped} /* {{batch}} */"
+        return self._gxe.UnexpectedRowsExpectation(unexpected_rows_query=text, meta=self._meta(check))
+
+    def _meta(self, check: Check) -> dict[str, Any]:
+        return {NUMBER: self._numbers[id(check)], "code": check.code, "subject": check.subject, "bound": check.bound.text()}
+
+
+def counts(results: Iterable[Any]) -> tuple[dict[int, int], dict[int, str]]:
+    """By check: how many rows (or columns, or broken rules) were unexpected; and what was raised instead."""
+    counted: dict[int, int] = {}
+    faults: dict[int, str] = {}
+    for result in results:
+        number = result.expectation_config.meta[NUMBER]
+        raised = _raised(result.exception_info or {})
+        if raised:
+            faults[number] = raised
+        else:
+            counted[number] = counted.get(number, 0) + _count(result.expectation_config.type, result.result)
+    return counted, faults
+
+
+def _count(expectation: str, result: Mapping[str, Any]) -> int:
+    if expectation == "expect_table_columns_to_match_set":
+        mismatched = (result.get("details") or {}).get("mismatched", {})
+        return len(mismatched.get("unexpected", [])) + len(mismatched.get("missing", []))
+    if "unexpected_count" in result:
+        return int(result["unexpected_count"])
+    return int(result["observed_value"])
+
+
+def _raised(info: Mapping[str, Any]) -> str:
+    """The first line of what an expectation raised; the information is one mapping, or one for each metric."""
+    for part in [info, *(value for value in info.values() if isinstance(value, Mapping))]:
+        if part.get("raised_exception") and part.get("exception_message"):
+            return str(part["exception_message"]).strip().splitlines()[0]
+    return ""
+
+
+def _meta(check: Check) -> dict[str, str]:
+    return {NUMBER: check.key, "code": check.code, "tolerated": check.bound.text()}
+
+
+def _ends(bound: Bound) -> tuple[int | None, int | None]:
+    low, high = int(bound.values[0]), int(bound.values[-1])
+    return {
+        Operator.MUST_BE: (low, high),
+        Operator.BETWEEN: (low, high),
+        Operator.GREATER: (low + 1, None),
+        Operator.GREATER_OR_EQUAL: (low, None),
+        Operator.LESS: (None, high - 1),
+        Operator.LESS_OR_EQUAL: (None, high),
+    }.get(bound.operator, (0, None))
+
+
+def _holds(value: str, bound: Bound) -> str:
+    low, high = (repr(bound.values[0]), repr(bound.values[-1]))
+    sign = {
+        Operator.MUST_BE: "=",
+        Operator.MUST_NOT_BE: "<>",
+        Operator.GREATER: ">",
+        Operator.GREATER_OR_EQUAL: ">=",
+        Operator.LESS: "<",
+        Operator.LESS_OR_EQUAL: "<=",
+    }
+    if bound.operator in sign:
+        return f"{value} {sign[bound.operator]} {low}"
+    between = f"{value} BETWEEN {low} AND {high}"
+    return between if bound.operator is Operator.BETWEEN else f"NOT ({between})"

@@ -1,0 +1,111 @@
+"""Settings, the ledger, and the names that people give to projects and candidates."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from towpath.core import names
+from towpath.core.errors import NotFound
+from towpath.settings import Settings
+
+if TYPE_CHECKING:
+    from towpath.core.evidence import Candidate
+    from towpath.ports import Ledger
+
+_ID = re.compile(r"(?P<project>[a-z][a-z0-9_-]*)-(?P<digits>[0-9a-f]{4,64})")
+_SQLITE = "sqlite:///"
+
+
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.read(os.environ, folder=Path.cwd())
+
+
+def embedded_ledger(given: Settings) -> Path | None:
+    """The ledger's file when it is one."""
+    return Path(given.ledger.removeprefix(_SQLITE)) if given.ledger.startswith(_SQLITE) else None
+
+
+@contextmanager
+def ledger(given: Settings) -> Iterator[Ledger]:
+    """The ledger, for reading or a decision. One that is not there is not made: raises `NotFound`."""
+    from towpath import wiring
+
+    file = embedded_ledger(given)
+    if file is not None and not file.exists():
+        raise NotFound(
+            f"There is no ledger at {file}: nothing was run from here.",
+            value=str(file),
+            hint="Run `towpath run` or `towpath demo`, go to the folder where one was run, or set TOWPATH_STATE.",
+        )
+    opened = wiring.open_ledger(given)
+    try:
+        yield opened
+    finally:
+        close(opened)
+
+
+def close(opened: Ledger) -> None:
+    """Give back the ledger's connections."""
+    if (closing := getattr(opened, "close", None)) is not None:
+        closing()
+
+
+def project_name(given: str | None, opened: Ledger) -> str | None:
+    """The project that a person means: a folder's, or one of the ledger's by its name.
+
+    Without a word it is the project of the working directory; None, which is all of them, where there is none.
+    """
+    folder = Path(given or ".")
+    file = folder / names.CHARTER_FILE
+    if file.is_file():
+        return _declared(file)
+    if given is None:
+        return None
+    known = sorted({record.project for record in opened.records()})
+    if given not in known:
+        raise NotFound(
+            f"{given!r} is neither a folder with a {names.CHARTER_FILE} nor a project of the ledger.",
+            value=given,
+            valid=known,
+        )
+    return given
+
+
+def _declared(file: Path) -> str | None:
+    """The charter's project, and nothing else of it: a charter with a mistake still has a history."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    found = document.get("project") if isinstance(document, dict) else None
+    return str(found) if found else None
+
+
+def candidate(named: str, opened: Ledger) -> Candidate:
+    """The candidate that a person names by its id or by at least 4 digits of its digest, in whatever project."""
+    from towpath.core.evidence import RecordKind
+    from towpath.stages.work import candidate_from
+
+    digits = named.removeprefix("sha256:")
+    records = list(opened.records(kind=RecordKind.ENTRY))
+    projects = {record.project for record in records}
+    match = _ID.fullmatch(named)
+    if match is not None and match["project"] in projects:
+        return candidate_from(opened, match["project"], named)
+    fits = [record for record in records if len(digits) >= 4 and record.digest.removeprefix("sha256:").startswith(digits)]
+    if len(fits) != 1:
+        raise NotFound(
+            f"{named!r} names {'no' if not fits else 'more than one'} candidate.",
+            value=named,
+            valid=[record.candidate for record in fits],
+            hint="`towpath status` lists them; give an id, or at least 4 digits of a digest.",
+        )
+    return candidate_from(opened, fits[0].project, digits)

@@ -1,0 +1,262 @@
+"""From what a check saw to its finding: the outcome, the figures, and a sentence a person understands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from towpath.core.checks import OF_ROWS, Check, Kind
+from towpath.core.evidence import Finding, Outcome
+from towpath.core.gates import GATES
+from towpath.core.promises import Unit
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CODES = list(GATES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What was seen of one check.
+
+    `rows`: rows of the table. `looked_at`: those with a value. `failing`: those that the predicate finds. `sharing`: for a
+    key, every row whose key another row has, the first copy among them. `counted`: what the engine counted, to compare.
+    `value`: the number of a table's rule, or the newest time in microseconds since 1970 (UTC). `examples`: pairs of row
+    (from 1, in file order) and value. `unasked`: why it could not be asked. `fault`: what went wrong while asking.
+    """
+
+    rows: int = 0
+    looked_at: int = 0
+    failing: int = 0
+    sharing: int | None = None
+    counted: int | None = None
+    value: float | None = None
+    examples: tuple[tuple[int, str], ...] = ()
+    unasked: str = ""
+    fault: str = ""
+
+
+def judge(check: Check, seen: Observed, *, as_of: datetime) -> Finding:
+    """The one finding of a check."""
+    if seen.fault:
+        return _finding(check, Outcome.ERROR, seen, f"The check could not be carried out: {seen.fault}")
+    if seen.unasked:
+        return _finding(check, Outcome.INCONCLUSIVE, seen, f"Not asked: {seen.unasked}")
+    if seen.counted is None:
+        return _finding(check, Outcome.ERROR, seen, "The check engine gave no result.")
+    if check.kind in OF_ROWS:
+        return _of_rows(check, seen)
+    if check.kind is Kind.FRESH:
+        return _fresh(check, seen, as_of)
+    if check.kind is Kind.ROWS:
+        return _rows(check, seen)
+    return _table_rule(check, seen)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in one order for all engines and runs: by table, gate, subject, bound."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda one: (
+                one.subject.partition(".")[0],
+                _CODES.index(one.code),
+                one.subject,
+                one.severity,
+                one.bound,
+                one.reason,
+            ),
+        )
+    )
+
+
+def breach(check: Check) -> str:
+    """What is wrong with a failing row, as it stands beside the row: `dep_time is outside 1 to 2400`."""
+    column = ", ".join(check.columns)
+    return {
+        Kind.FILLED: "is missing",
+        Kind.PRESENT: f"stands for missing ({check.limit})",
+        Kind.RANGE: f"is {_outside(check)}",
+        Kind.LENGTH: f"has a length that is not {check.limit}",
+        Kind.STEP: f"is not {check.limit}",
+        Kind.LISTED: f"is none of {check.limit}",
+        Kind.PATTERN: f"does not match {check.limit}",
+        Kind.UNIQUE: f"repeats the {column} of an earlier row",
+        Kind.REFERENCE: f"is not in {check.limit}",
+        Kind.ROW_RULE: f"breaks the rule: {rule_text(check)}",
+    }[check.kind]
+
+
+def rule_text(check: Check) -> str:
+    """A rule in words: its description, else its name, else its query."""
+    return (check.description or check.name or " ".join(check.query.split())).rstrip(".")
+
+
+def _of_rows(check: Check, seen: Observed) -> Finding:
+    ours = seen.failing if seen.sharing is None else seen.sharing
+    if seen.counted != ours:
+        return _finding(
+            check,
+            Outcome.ERROR,
+            seen,
+            f"Great Expectations counted {seen.counted:,} failing rows and the row predicate {ours:,}. They read the same "
+            "rows, so one of them is wrong, or the rows changed in between.",
+        )
+    if seen.looked_at == 0:
+        return _finding(check, Outcome.INCONCLUSIVE, seen, f"No row has a value of {check.subject} to look at.")
+    share = 100 * seen.failing / seen.looked_at
+    measured = round(share, 4) if check.bound.unit is Unit.PERCENT else seen.failing
+    holds = check.bound.holds(share if check.bound.unit is Unit.PERCENT else seen.failing)
+    return _finding(
+        check,
+        Outcome.PASS if holds else Outcome.FAIL,
+        seen,
+        _sentence(check, seen, share),
+        measured=measured,
+        unit=str(check.bound.unit),
+    )
+
+
+def _sentence(check: Check, seen: Observed, share: float) -> str:
+    with_value = "" if seen.looked_at == seen.rows else " with a value"
+    of = f"{seen.looked_at:,} row{'s' if seen.looked_at != 1 else ''}{with_value}"
+    allowed = f"; the contract asks for {check.bound.text()}" if check.bound.tolerates else ""
+    if not seen.failing:
+        return f"{_all_well(check, of)}{allowed}."
+    shown = f"{share:.2f}" if share >= 0.005 else "below 0.01"
+    examples = ", ".join(f"{value} in row {row:,}" for row, value in seen.examples)
+    verb = "has" if seen.failing == 1 else "have"
+    tail = f"; for example {examples}" if examples else ""
+    return f"{seen.failing:,} of {of} ({shown} %) {_wrong(check, verb)}{allowed}{tail}."
+
+
+def _wrong(check: Check, verb: str) -> str:
+    column = ", ".join(check.columns)
+    plural = verb == "have"
+    return {
+        Kind.FILLED: f"{verb} no {column}",
+        Kind.PRESENT: f"{verb} a {column} that stands for missing ({check.limit})",
+        Kind.RANGE: f"{verb} {column} {_outside(check)}",
+        Kind.LENGTH: f"{verb} a {column} whose length is not {check.limit}",
+        Kind.STEP: f"{verb} a {column} that is not {check.limit}",
+        Kind.LISTED: f"{verb} a {column} that is none of {check.limit}",
+        Kind.PATTERN: f"{verb} a {column} that does not match {check.limit}",
+        Kind.UNIQUE: f"repeat{'' if plural else 's'} the {column} of an earlier row",
+        Kind.REFERENCE: f"{verb} a {column} that is not in {check.limit}",
+        Kind.ROW_RULE: f"break{'' if plural else 's'} the rule: {rule_text(check)}",
+    }[check.kind]
+
+
+def _all_well(check: Check, of: str) -> str:
+    column = ", ".join(check.columns)
+    return {
+        Kind.FILLED: f"All {of} have {column}",
+        Kind.PRESENT: f"All {of} have {column}",
+        Kind.UNIQUE: f"Each of {of} has its own {column}",
+        Kind.REFERENCE: f"The {column} of all {of} is in {check.limit}",
+        Kind.ROW_RULE: f"All {of} keep the rule: {rule_text(check)}",
+    }.get(check.kind, f"None of {of} {_wrong(check, 'have')}")
+
+
+def _outside(check: Check) -> str:
+    limits = check.limits
+    if limits.minimum is not None and limits.maximum is not None:
+        return f"outside {check.limit}"
+    if limits.minimum is not None:
+        return f"{'not above' if limits.exclusive_minimum else 'below'} {limits.minimum}"
+    return f"{'not below' if limits.exclusive_maximum else 'above'} {limits.maximum}"
+
+
+def _fresh(check: Check, seen: Observed, as_of: datetime) -> Finding:
+    column = check.columns[0]
+    if seen.value is None:
+        return _finding(check, Outcome.INCONCLUSIVE, seen, f"No row has a {column}, so the age of the data is unknown.")
+    newest = _EPOCH + timedelta(microseconds=seen.value)
+    age = (as_of - newest).total_seconds() / 3600
+    holds = check.bound.holds(age)
+    if (seen.counted == 0) is not holds:
+        return _disagree(check, seen, f"{age:.2f} hours")
+    distance = f"{_hours(age)} before" if age >= 0 else f"{_hours(-age)} after"
+    reason = (
+        f"The newest {column} is {newest:%Y-%m-%d %H:%M} UTC, {distance} the as-of time "
+        f"({as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC); the contract asks for at most {_hours(check.bound.values[0])}."
+    )
+    return _finding(check, _passes(holds), seen, reason, measured=round(age, 2), unit="hours")
+
+
+def _hours(hours: float) -> str:
+    if hours >= 48:
+        return f"{hours / 24:,.1f} days".replace(".0 ", " ")
+    return f"{hours:.1f} hours".replace(".0 ", " ") if hours != 1 else "1 hour"
+
+
+def _rows(check: Check, seen: Observed) -> Finding:
+    if seen.counted != seen.rows:
+        return _disagree(check, seen, f"{seen.rows:,} rows")
+    reason = f"The table has {seen.rows:,} rows; the contract asks for {check.bound.text('rows')}."
+    holds = check.bound.holds(seen.rows)
+    return _finding(check, _passes(holds), seen, reason, measured=seen.rows, unit="rows")
+
+
+def _table_rule(check: Check, seen: Observed) -> Finding:
+    if seen.rows == 0 or seen.value is None:
+        return _finding(check, Outcome.INCONCLUSIVE, seen, f"The rule has no value here: {rule_text(check)}.")
+    holds = check.bound.holds(seen.value)
+    if (seen.counted == 0) is not holds:
+        return _disagree(check, seen, f"{seen.value:,.10g}")
+    verdict = "The rule holds" if holds else "The rule is broken"
+    reason = f"{verdict}: {rule_text(check)}. It measures {seen.value:,.10g}; the contract asks for {check.bound.text('')}."
+    value = int(seen.value) if float(seen.value).is_integer() else seen.value
+    return _finding(check, _passes(holds), seen, reason, measured=value)
+
+
+def _passes(holds: bool) -> Outcome:
+    return Outcome.PASS if holds else Outcome.FAIL
+
+
+def _disagree(check: Check, seen: Observed, ours: str) -> Finding:
+    return _finding(
+        check,
+        Outcome.ERROR,
+        seen,
+        f"Great Expectations ({seen.counted:,}) and our own reading ({ours}) disagree. They read the same rows, so one of "
+        "them is wrong, or the rows changed in between.",
+    )
+
+
+def _finding(
+    check: Check, outcome: Outcome, seen: Observed, reason: str, *, measured: float | None = None, unit: str = ""
+) -> Finding:
+    bound = {
+        Kind.FRESH: lambda: check.bound.text("hours"),
+        Kind.ROWS: lambda: check.bound.text("rows"),
+        Kind.TABLE_RULE: lambda: check.bound.text(""),
+    }.get(check.kind, lambda: f"{check.bound.text()} {_bound_words(check)}".strip())()
+    return Finding(
+        code=check.code,
+        outcome=outcome,
+        severity=check.severity,
+        subject=check.subject,
+        measured=measured,
+        bound=bound,
+        unit=unit,
+        sample_size=seen.rows if check.kind not in OF_ROWS else seen.looked_at,
+        source=f"contract {check.contract}",
+        reason=reason,
+    )
+
+
+def _bound_words(check: Check) -> str:
+    """What the bound counts: `0 rows outside 1 to 2400`."""
+    return {
+        Kind.FILLED: "missing",
+        Kind.PRESENT: "missing",
+        Kind.RANGE: _outside(check) if check.kind is Kind.RANGE else "",
+        Kind.LENGTH: f"not {check.limit}",
+        Kind.STEP: f"not {check.limit}",
+        Kind.LISTED: f"not of {check.limit}",
+        Kind.PATTERN: f"not matching {check.limit}",
+        Kind.UNIQUE: "repeated",
+        Kind.REFERENCE: f"not in {check.limit}",
+        Kind.ROW_RULE: "breaking the rule",
+    }[check.kind]

@@ -1,0 +1,283 @@
+"""Every gate by its code: what it asks, at which stage, and what to do when it refuses. The reference page is made from this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from towpath.core.errors import DeclarationError
+
+
+class Stage(StrEnum):
+    """The stages of the path, in order, and `monitor`, which watches what was promoted."""
+
+    INGEST = "ingest"
+    VALIDATE = "validate"
+    FEATURIZE = "featurize"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    REGISTER = "register"
+    PROMOTE = "promote"
+    MONITOR = "monitor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One question that a stage asks. `required`: no candidate is promoted unless it was asked."""
+
+    code: str
+    stage: Stage
+    asks: str
+    mend: str
+    required: bool = False
+
+
+def _gates(*gates: Gate) -> dict[str, Gate]:
+    return {gate.code: gate for gate in gates}
+
+
+GATES: dict[str, Gate] = _gates(
+    Gate(
+        code="ingest.rows",
+        stage=Stage.INGEST,
+        asks="Has every declared source at least one row known at the as-of time?",
+        mend="Point the source at data that exists, or move `--as-of` to a time at which it did.",
+        required=True,
+    ),
+    Gate(
+        code="data.schema",
+        stage=Stage.VALIDATE,
+        asks="Are the columns of the contract there, with its types, and no others?",
+        mend="Have the producer restore the column, or change the contract (a new version) and what stands on it.",
+        required=True,
+    ),
+    Gate(
+        code="data.null",
+        stage=Stage.VALIDATE,
+        asks="Is a required column filled, and an optional one within its share of nulls?",
+        mend="Look at the quarantined rows (`towpath show CANDIDATE --quarantine TABLE`) and mend them at the source.",
+    ),
+    Gate(
+        code="data.range",
+        stage=Stage.VALIDATE,
+        asks="Do numbers, times and lengths lie within the contract's limits?",
+        mend="Look at the quarantined rows and mend them at the source, or correct a limit that is wrong.",
+    ),
+    Gate(
+        code="data.enumeration",
+        stage=Stage.VALIDATE,
+        asks="Has a column only the values that the contract lists?",
+        mend="Mend the value at the source, or add it to the contract when it is meant.",
+    ),
+    Gate(
+        code="data.pattern",
+        stage=Stage.VALIDATE,
+        asks="Does text match the contract's pattern?",
+        mend="Look at the quarantined rows and mend them at the source.",
+    ),
+    Gate(
+        code="data.unique",
+        stage=Stage.VALIDATE,
+        asks="Does a key name one row only?",
+        mend="Find out which copy is right; a table delivered twice is the usual cause.",
+    ),
+    Gate(
+        code="data.foreign_key",
+        stage=Stage.VALIDATE,
+        asks="Does a reference to another table find its row, within the tolerance of the contract?",
+        mend="Deliver the referenced table first, or mend the reference.",
+    ),
+    Gate(
+        code="data.freshness",
+        stage=Stage.VALIDATE,
+        asks="Is the newest row, seen from the as-of time, young enough?",
+        mend="Find out why the feed stopped. A model trained on stale data is not trained on today's world.",
+    ),
+    Gate(
+        code="data.volume",
+        stage=Stage.VALIDATE,
+        asks="Does the table have as many rows as the contract promises?",
+        mend="Find out which part of the delivery is missing or doubled.",
+    ),
+    Gate(
+        code="data.rule",
+        stage=Stage.VALIDATE,
+        asks="Does a rule written in the contract (SQL or a metric) hold?",
+        mend="Read the rule's description in the contract; look at the quarantined rows.",
+    ),
+    Gate(
+        code="features.rows",
+        stage=Stage.FEATURIZE,
+        asks="Has the training set and the holdout enough rows, and does every declared feature come out?",
+        mend="Widen `training.span`, move `--as-of`, or mend the transform whose column is missing.",
+        required=True,
+    ),
+    Gate(
+        code="features.known_later",
+        stage=Stage.FEATURIZE,
+        asks="Rebuilt from only what was known at sampled times, is every feature value the same?",
+        mend="The named transform uses rows before they were known. Stamp it with the time its inputs became known.",
+        required=True,
+    ),
+    Gate(
+        code="features.offline_online",
+        stage=Stage.FEATURIZE,
+        asks="Does the online store answer what the offline store says, on sampled entities?",
+        mend="Materialize again (`towpath run`); if it stays, the view's keys or types differ between the stores.",
+        required=True,
+    ),
+    Gate(
+        code="train.target",
+        stage=Stage.TRAIN,
+        asks="Is the target two classes, both present, none missing?",
+        mend="Check the label in the spine and the training window.",
+        required=True,
+    ),
+    Gate(
+        code="train.model",
+        stage=Stage.TRAIN,
+        asks="Does the model, saved and loaded again without pickle, predict the same?",
+        mend="Use estimators that skops can load, and review any type it names before trusting it.",
+        required=True,
+    ),
+    Gate(
+        code="eval.roc_auc",
+        stage=Stage.EVALUATE,
+        asks="Does the model rank well enough on the holdout (lower end of the interval)?",
+        mend="Better features or more data; lower the bound in the charter only with a reason.",
+        required=True,
+    ),
+    Gate(
+        code="eval.log_loss",
+        stage=Stage.EVALUATE,
+        asks="Are the probabilities good enough (upper end of the log-loss interval)?",
+        mend="Look at calibration first; then features.",
+        required=True,
+    ),
+    Gate(
+        code="eval.calibration",
+        stage=Stage.EVALUATE,
+        asks="Does a predicted 30 % happen 30 % of the time (expected calibration error)?",
+        mend="Look at the calibration plot; recalibrate or shorten the training window.",
+        required=True,
+    ),
+    Gate(
+        code="eval.baseline",
+        stage=Stage.EVALUATE,
+        asks="Is the model better than always predicting the base rate, beyond chance?",
+        mend="A model that does not beat the base rate adds risk and no value.",
+        required=True,
+    ),
+    Gate(
+        code="eval.champion",
+        stage=Stage.EVALUATE,
+        asks="Is it no worse than the champion on the same holdout, within the declared margin?",
+        mend="Keep the champion. Compare the two models' slices to see where the candidate lost.",
+        required=True,
+    ),
+    Gate(
+        code="eval.slice",
+        stage=Stage.EVALUATE,
+        asks="Is every slice that is large enough served well enough?",
+        mend="Look at the slice plot; more data or a feature for the slice that fails.",
+        required=True,
+    ),
+    Gate(
+        code="eval.latency",
+        stage=Stage.EVALUATE,
+        asks="Does one row get its prediction within the budget?",
+        mend="A smaller model, or a larger budget in the charter with a reason.",
+        required=True,
+    ),
+    Gate(
+        code="leakage.target_proxy",
+        stage=Stage.EVALUATE,
+        asks="Does any single feature predict the target too well to be honest?",
+        mend="Drop the named feature, or show by its contract when it is known.",
+        required=True,
+    ),
+    Gate(
+        code="leakage.future_feature",
+        stage=Stage.EVALUATE,
+        asks="Was every joined feature row stamped and known before its prediction time?",
+        mend="Keep the as-known filter of the offline store on; mend the named view's timestamps.",
+        required=True,
+    ),
+    Gate(
+        code="leakage.overlap",
+        stage=Stage.EVALUATE,
+        asks="Do training rows and labels end before the holdout begins, with no row in both?",
+        mend="Split by time, on the time the label became known.",
+        required=True,
+    ),
+    Gate(
+        code="leakage.skew",
+        stage=Stage.EVALUATE,
+        asks="Do the model's inputs when serving equal those in training, on sampled rows?",
+        mend="The named feature differs between the training set and the online path; serve it from the same view.",
+        required=True,
+    ),
+    Gate(
+        code="register.model",
+        stage=Stage.REGISTER,
+        asks="Are the registered bytes the evaluated bytes?",
+        mend="Someone or something changed the stored model. Run the path again and find out who.",
+        required=True,
+    ),
+    Gate(
+        code="promote.decision",
+        stage=Stage.PROMOTE,
+        asks="Does the whole chain of evidence allow a promotion, by a named person with a reason?",
+        mend="Read the reasons; each names the finding that stands in the way.",
+    ),
+    Gate(
+        code="monitor.drift",
+        stage=Stage.MONITOR,
+        asks="Are the features distributed as in training, for all but the declared share of columns?",
+        mend="Read the drift report; retrain on newer data (`towpath run --as-of`) if the world moved.",
+    ),
+    Gate(
+        code="monitor.prediction_drift",
+        stage=Stage.MONITOR,
+        asks="Are the champion's predictions distributed as on its holdout?",
+        mend="Read the drift report; look first at the columns that moved most.",
+    ),
+    Gate(
+        code="monitor.performance",
+        stage=Stage.MONITOR,
+        asks="With labels now known, does the champion still meet the charter's bounds?",
+        mend="Retrain, or roll back to an earlier champion.",
+    ),
+    Gate(
+        code="monitor.quality",
+        stage=Stage.MONITOR,
+        asks="Does the watched window's data still hold its contracts?",
+        mend="Read the check page of the watched window; mend the data at the source.",
+    ),
+    Gate(
+        code="integrity.data",
+        stage=Stage.VALIDATE,
+        asks="Are the stored data's bytes the bytes that were recorded?",
+        mend="Run the path again: ingest snapshots the source anew. Find out who can write the object store.",
+    ),
+    Gate(
+        code="integrity.model",
+        stage=Stage.REGISTER,
+        asks="Are the stored model's bytes the bytes that were recorded?",
+        mend="Do not serve it. Run the path again, and find out who can write the artifact store.",
+    ),
+    Gate(
+        code="integrity.ledger",
+        stage=Stage.PROMOTE,
+        asks="Is every record of the ledger the one that was written, in its place?",
+        mend="Restore the ledger from its backup; `towpath ledger verify` names the first bad record.",
+    ),
+)
+
+
+def gate(code: str) -> Gate:
+    """The gate of that code."""
+    try:
+        return GATES[code]
+    except KeyError as error:
+        raise DeclarationError(f"There is no gate {code!r}.", value=code, valid=GATES) from error

@@ -1,0 +1,251 @@
+"""The chain, without a database: what a record's hash covers, and how a chain is verified.
+
+A record's hash is the SHA-256 of the canonical JSON (RFC 8785) of every other field, among them the hash of the record
+before. So whoever changes, removes, inserts or swaps records without recomputing every later hash is found, and the
+place named. Two things no chain can show by itself: that records were cut off its end, and that somebody with the means
+to switch the triggers off rewrote it whole. Both are found by comparing `Verification.head` and `Verification.records`
+with a pair that was noted elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from towpath.core import digest as digests
+from towpath.core.errors import BadInput, IntegrityError
+from towpath.core.evidence import Entry, Record, RecordKind
+from towpath.ledger.canonical import canonical, parse, stamp
+from towpath.ports import Draft, Fault, Verification
+
+GATE = "integrity.ledger"
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    RecursionError,
+    BadInput,
+)  # pydantic's and RFC 8785's errors are ValueErrors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A record as it lies in a table or a file: every field in the very characters that were hashed.
+
+    `at` is ISO-8601 in UTC with microseconds and `Z`; `body` is canonical JSON.
+    """
+
+    sequence: int
+    previous: str | None
+    hash: str
+    kind: str
+    project: str
+    candidate: str
+    stage: str
+    key: str | None
+    digest: str
+    at: str
+    actor: str
+    body: str
+
+
+FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Stored))
+
+
+def body_digest(kind: RecordKind, body: Any) -> str:
+    """What a record's `digest` must be: that of the entry for an entry, else that of the body."""
+    return Entry.model_validate(body).digest if kind is RecordKind.ENTRY else digests.of_json(body)
+
+
+def seal(draft: Draft, *, previous: str | None, sequence: int, at: datetime, actor: str) -> Record:
+    """The record that a draft becomes at its place in the chain.
+
+    Raises `BadInput` for text that no database takes, an empty actor, a body that is not JSON, or a digest that is not
+    the body's: such a record would fail its first verification.
+    """
+    check(draft, actor)
+    body = parse(canonical(dict(draft.body)))
+    try:
+        expected = body_digest(draft.kind, body)
+    except ValidationError as error:
+        raise BadInput(f"A draft of kind {draft.kind.value} has a body that is no entry: {_first(error)}.") from error
+    if draft.digest != expected:
+        raise BadInput(
+            f"A draft of kind {draft.kind.value} has the digest {draft.digest}, but its body gives {expected}.",
+            value=draft.digest,
+            hint="Take an entry's digest from `Entry.digest`, that of any other body from `digest.of_json`.",
+        )
+    content: dict[str, Any] = {
+        "sequence": sequence,
+        "previous": previous,
+        "kind": draft.kind.value,
+        "project": draft.project,
+        "candidate": draft.candidate,
+        "stage": draft.stage,
+        "key": draft.key,
+        "digest": draft.digest,
+        "at": stamp(at),
+        "actor": actor,
+        "body": body,
+    }
+    return Record.model_validate({**content, "at": at.astimezone(UTC), "hash": digests.of_json(content)})
+
+
+def check(draft: Draft, actor: str) -> None:
+    """Raise `BadInput` for an empty actor or key, and for text that no database takes."""
+    named = {
+        "project": draft.project,
+        "candidate": draft.candidate,
+        "stage": draft.stage,
+        "key": draft.key,
+        "digest": draft.digest,
+        "actor": actor,
+    }
+    check_text(**named)
+    if not actor.strip():
+        raise BadInput("A record needs an actor: who wrote it.", value=actor, hint="Name a person or a service.")
+    if draft.key == "":
+        raise BadInput("A draft's key is empty.", hint="Give the digest that names the work, or None.")
+
+
+def check_text(**named: str | None) -> None:
+    """Raise `BadInput` for text with a NUL or a lone surrogate, which no database takes."""
+    for name, text in named.items():
+        if text is not None and ("\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text)):
+            raise BadInput(f"The {name} {text!r} has a character that a database cannot hold.", value=repr(text))
+
+
+def store(record: Record) -> Stored:
+    """The record in the characters that were hashed."""
+    return Stored(
+        sequence=record.sequence,
+        previous=record.previous,
+        hash=record.hash,
+        kind=record.kind.value,
+        project=record.project,
+        candidate=record.candidate,
+        stage=record.stage,
+        key=record.key,
+        digest=record.digest,
+        at=stamp(record.at),
+        actor=record.actor,
+        body=canonical(dict(record.body)),
+    )
+
+
+def content(stored: Stored) -> dict[str, Any]:
+    """Every field as JSON, the body as a value. Raises `ValueError` when the body is not canonical JSON."""
+    value: dict[str, Any] = {name: getattr(stored, name) for name in FIELDS}
+    value["body"] = parse(stored.body)
+    if canonical(value["body"]) != stored.body:
+        raise ValueError("its body is not in canonical form")
+    return value
+
+
+def read(stored: Stored) -> Record:
+    """The record of a row. Raises `IntegrityError` when the row is none; hashes are not checked here."""
+    try:
+        return _record(stored, content(stored))
+    except UNREADABLE as error:
+        raise IntegrityError(
+            f"Record {stored.sequence} of the ledger cannot be read: {_first(error)}.",
+            gate=GATE,
+            value=stored.sequence,
+            hint="Run `towpath ledger verify` and restore the ledger from a backup.",
+        ) from error
+
+
+def _record(stored: Stored, value: dict[str, Any]) -> Record:
+    record = Record.model_validate(value)
+    if stamp(record.at) != stored.at:
+        raise ValueError(f"its time {stored.at!r} is not in the form {stamp(record.at)!r}")
+    return record
+
+
+def _first(error: BaseException) -> str:
+    """The gist of an error in one line: pydantic's first complaint with its place, else the message."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def verify_records(records: Iterable[Record]) -> Verification:
+    """Verify a whole chain, from its first record, in the order given."""
+    return verify_stored(store(record) for record in records)
+
+
+def verify_stored(rows: Iterable[Stored | Fault]) -> Verification:
+    """Verify a whole chain as it lies, one row at a time; a `Fault` among them is a row that could not be read."""
+    faults: list[Fault] = []
+    place = _Place(sequence=0, hash=None, known=True)
+    count = 0
+    for row in rows:
+        count += 1
+        if isinstance(row, Fault):
+            faults.append(row)
+            place = _Place(sequence=place.sequence + 1, hash=None, known=False)
+            continue
+        faults.extend(Fault(sequence=row.sequence, what=what) for what in contradictions(row))
+        faults.extend(_misplaced(row, place))
+        place = _Place(sequence=row.sequence, hash=row.hash, known=True)
+    return Verification(records=count, head=place.hash, faults=tuple(faults))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where the chain stands: the last sequence and hash. `known` is false behind a row that could not be read."""
+
+    sequence: int
+    hash: str | None
+    known: bool
+
+
+def _misplaced(row: Stored, last: _Place) -> Iterator[Fault]:
+    """What is wrong between a record and the one before it. Behind a gap there is no hash to compare with."""
+    if row.sequence <= last.sequence:
+        what = f"It stands behind record {last.sequence}: it is there twice or out of order."
+        yield Fault(sequence=row.sequence, what=what)
+    elif (missing := row.sequence - last.sequence - 1) > 0:
+        first = last.sequence + 1
+        are = f"Record {first} is" if missing == 1 else f"Records {first} to {row.sequence - 1} are"
+        yield Fault(sequence=first, what=f"{are} missing before record {row.sequence}.")
+    elif last.known and row.previous != last.hash:
+        stands = f"record {last.sequence} has the hash {last.hash}" if last.hash else "there is none before it"
+        what = f"It follows {row.previous}, but {stands}: one of the two was replaced."
+        yield Fault(sequence=row.sequence, what=what)
+
+
+def contradictions(stored: Stored) -> list[str]:
+    """What is wrong with a record by itself, each in a sentence; nothing for a record as it was written."""
+    try:
+        value = content(stored)
+        record = _record(stored, value)
+        del value["hash"]
+        hashed = digests.of_json(value)
+    except UNREADABLE as error:
+        return [f"It cannot be read: {_first(error)}."]
+    found: list[str] = []
+    if hashed != stored.hash:
+        found.append(
+            f"Its fields give the hash {hashed}, not its own {stored.hash}: it was changed after it was written."
+        )
+    try:
+        digest = body_digest(record.kind, value["body"])
+    except ValidationError as error:
+        return [*found, f"Its body is no entry: {_first(error)}."]
+    if digest != stored.digest:
+        found.append(f"Its body gives the digest {digest}, not its own {stored.digest}: one of the two was changed.")
+    return found
+
+
+def stored_of(value: Mapping[str, Any]) -> Stored:
+    """The row of a JSON object with exactly a record's fields, its body a value. Raises `ValueError` for any other."""
+    if set(value) != set(FIELDS):
+        raise ValueError(f"its fields are {', '.join(sorted(value))}; a record has {', '.join(sorted(FIELDS))}")
+    if type(value["sequence"]) is not int:
+        raise ValueError(f"its sequence is {value['sequence']!r}, not a whole number")
+    return Stored(**{**value, "body": canonical(value["body"])})

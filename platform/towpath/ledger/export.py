@@ -1,0 +1,47 @@
+"""The chain as a file: JSON Lines, one record a line in canonical form (RFC 8785), verified without the database.
+
+Each line holds every field of a record, its body as a value. The hash of a line is the SHA-256 of its canonical form
+without the field `hash`, so any implementation of RFC 8785 can verify the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from towpath.core.evidence import Record
+from towpath.ledger import chain
+from towpath.ledger.canonical import canonical, parse
+from towpath.ledger.chain import Stored
+from towpath.ports import Fault, Verification
+
+
+def export(records: Iterable[Record], stream: BinaryIO) -> int:
+    """Write records to a binary stream; returns how many.
+
+    Only a whole ledger verifies afterwards: an export of some of its records has gaps, and `verify_export` names them.
+    """
+    count = 0
+    for record in records:
+        stream.write(canonical(chain.content(chain.store(record))).encode("utf-8") + b"\n")
+        count += 1
+    return count
+
+
+def verify_export(stream: BinaryIO) -> Verification:
+    """Verify an exported ledger as `SqlLedger.verify` would. Lines cut off the end leave no trace but another head."""
+    return chain.verify_stored(_rows(stream))
+
+
+def _rows(stream: BinaryIO) -> Iterator[Stored | Fault]:
+    for number, line in enumerate(stream, start=1):
+        try:
+            text = line.decode("utf-8").removesuffix("\n")
+            value = parse(text)
+            if not isinstance(value, dict):
+                raise TypeError("it is no JSON object")
+            if canonical(value) != text:
+                raise ValueError("it is not in the canonical form in which it was exported")
+            yield chain.stored_of(value)
+        except chain.UNREADABLE as error:
+            yield Fault(sequence=number, what=f"Line {number} is no record: {str(error).rstrip('.')}.")

@@ -1,0 +1,145 @@
+"""The ledger in a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final, Self
+
+from sqlalchemy import Connection, RowMapping, Select, insert, select
+
+from towpath.core.evidence import Record, RecordKind
+from towpath.ledger import chain, schema
+from towpath.ledger.chain import Stored
+from towpath.ledger.engine import Database, connect
+from towpath.ledger.table import records
+from towpath.ports import Draft, Verification
+
+_PAGE: Final = 256  # rows held in memory at once
+
+
+class SqlLedger:
+    """The append-only, hash-chained record in SQLite or PostgreSQL.
+
+    Safe for threads and for any number of processes. Every method raises `Unreachable` when the database does not
+    answer (temporary), `Unwritable` when it cannot be written, `Misconfigured` when it refuses the settings, and
+    `IntegrityError` when its contents are not what was written.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], datetime]) -> Self:
+        """Open the ledger at `sqlite:///PATH` or `postgresql://…`, creating or upgrading its table.
+
+        `clock` tells the time of each record, with a time zone. Close the ledger after use, or use it in a `with`.
+        """
+        database = connect(url)
+        try:
+            schema.upgrade(database)
+        except BaseException:
+            database.engine.dispose()
+            raise
+        return cls(database, clock)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, draft: Draft, *, actor: str) -> Record:
+        """Write a record in one transaction, or return the one already written under the draft's key.
+
+        When this returns, the record outlives the process and the machine's power. Killed before it returns, either
+        nothing was written or the whole record; repeating a draft that has a key is then safe. Raises `BadInput` for a
+        draft that cannot be a record.
+        """
+        chain.check(draft, actor)
+        with self._database.writing() as connection:
+            if draft.key is not None and (found := _one(connection, _rows().where(records.c.key == draft.key))):
+                return chain.read(found)
+            last = _one(connection, _last())
+            record = chain.seal(
+                draft,
+                previous=last.hash if last else None,
+                sequence=last.sequence + 1 if last else 1,
+                at=self._clock(),
+                actor=actor,
+            )
+            connection.execute(insert(records), asdict(chain.store(record)))
+        return record
+
+    def find(self, key: str) -> Record | None:
+        """The record written under that key."""
+        chain.check_text(key=key)
+        with self._database.reading() as connection:
+            found = _one(connection, _rows().where(records.c.key == key))
+        return chain.read(found) if found else None
+
+    def head(self) -> Record | None:
+        """The last record. Its sequence and hash, noted elsewhere, show later whether the end was cut off."""
+        with self._database.reading() as connection:
+            last = _one(connection, _last())
+        return chain.read(last) if last else None
+
+    def records(
+        self,
+        *,
+        project: str | None = None,
+        candidate: str | None = None,
+        kind: RecordKind | None = None,
+        after: int = 0,
+    ) -> Iterator[Record]:
+        """Records in order of their sequence, those beyond `after`, a page at a time.
+
+        No transaction stays open between pages: a reader may be slow, stop half-way, or append meanwhile.
+        """
+        chain.check_text(project=project, candidate=candidate)
+        query = _rows().order_by(records.c.sequence).limit(_PAGE)
+        if project is not None:
+            query = query.where(records.c.project == project)
+        if candidate is not None:
+            query = query.where(records.c.candidate == candidate)
+        if kind is not None:
+            query = query.where(records.c.kind == kind.value)
+        while True:
+            with self._database.reading() as connection:
+                page = [_stored(row) for row in connection.execute(query.where(records.c.sequence > after)).mappings()]
+            yield from map(chain.read, page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].sequence
+
+    def verify(self) -> Verification:
+        """Recompute every hash, digest and link, over one state of the whole table, a page in memory at a time.
+
+        See `towpath.ledger.chain` for what a chain cannot show by itself.
+        """
+        with self._database.reading() as connection:
+            query = _rows().order_by(records.c.sequence).execution_options(yield_per=_PAGE)
+            return chain.verify_stored(_stored(row) for row in connection.execute(query).mappings())
+
+
+def _rows() -> Select[Any]:
+    return select(*(records.c[name] for name in chain.FIELDS))
+
+
+def _last() -> Select[Any]:
+    return _rows().order_by(records.c.sequence.desc()).limit(1)
+
+
+def _stored(row: RowMapping) -> Stored:
+    return Stored(**{str(name): value for name, value in row.items()})
+
+
+def _one(connection: Connection, query: Select[Any]) -> Stored | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return _stored(row) if row is not None else None

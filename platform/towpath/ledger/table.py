@@ -1,0 +1,34 @@
+"""The one table of records, as queries see it. `migrations` creates it; a test holds the two to each other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text
+
+RECORDS: Final = "towpath_records"
+VERSION_TABLE: Final = "towpath_ledger_version"
+
+metadata = MetaData()
+
+records = Table(
+    RECORDS,
+    metadata,
+    # SQLite's only 64-bit row number is called INTEGER.
+    Column("sequence", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False),
+    Column("previous", Text, unique=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("candidate", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("key", Text, unique=True),
+    Column("digest", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    # NULLs are unequal to a UNIQUE constraint: without this, two first records would pass it.
+    CheckConstraint("sequence >= 1 AND (sequence = 1) = (previous IS NULL)", name="towpath_records_first"),
+    Index("towpath_records_project", "project", "sequence"),
+    Index("towpath_records_candidate", "candidate", "sequence"),
+)

@@ -1,0 +1,346 @@
+"""What the path asks of the world, as Protocols of a few methods. Read this page first.
+
+Everything large is passed by digest or by path, never as a dataframe; what a port returns is a value of the core or a small
+frozen dataclass from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from towpath.core.contract import Contract
+from towpath.core.evidence import Finding, Record, RecordKind
+
+# --- the record -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A record to be written: everything but its place in the chain, its time and its author.
+
+    `key` names the work; a second draft with the same key is not written, the first record is returned.
+    """
+
+    kind: RecordKind
+    project: str
+    candidate: str
+    stage: str
+    key: str | None
+    digest: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A record that is not as it was written: its place, and what is wrong with it."""
+
+    sequence: int
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The result of reading the whole chain. `head` is the hash of the last record (None when empty)."""
+
+    records: int
+    head: str | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def whole(self) -> bool:
+        return not self.faults
+
+
+class Ledger(Protocol):
+    """The append-only, hash-chained record."""
+
+    def append(self, draft: Draft, *, actor: str) -> Record:
+        """Write a record, or return the one already written under the draft's key."""
+        ...
+
+    def find(self, key: str) -> Record | None:
+        """The record written under that key."""
+        ...
+
+    def records(
+        self,
+        *,
+        project: str | None = None,
+        candidate: str | None = None,
+        kind: RecordKind | None = None,
+        after: int = 0,
+    ) -> Iterator[Record]:
+        """Records in order of their sequence, those beyond `after`."""
+        ...
+
+    def verify(self) -> Verification:
+        """Recompute every hash and the chain."""
+        ...
+
+
+class Objects(Protocol):
+    """A content-addressed store of files."""
+
+    def put(self, file: Path) -> str:
+        """Store the file's bytes (a second time does nothing) and return their digest."""
+        ...
+
+    def fetch(self, digest: str) -> Path:
+        """A local, read-only file with exactly those bytes.
+
+        Raises `NotFound` when there is none and `IntegrityError` when the stored bytes have another digest.
+        """
+        ...
+
+    def has(self, digest: str) -> bool: ...
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A source's table as it was: one Parquet file with its rows."""
+
+    file: Path
+    rows: int
+    columns: Mapping[str, str]  # name -> Arrow type
+
+
+class Sources(Protocol):
+    """Reads a source into one Parquet file."""
+
+    def snapshot(self, uri: str, *, base: Path, target: Path, until: tuple[str, datetime] | None) -> Snapshot:
+        """Snapshot the rows of `uri` into `target`, those with `until[0] < until[1]` when given (UTC)."""
+        ...
+
+    def fingerprint(self, uri: str, *, base: Path) -> str | None:
+        """A digest that changes when the source's content does, without reading it as a table; None when there is none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableChecked:
+    """One table after its checks: the rows that hold (`accepted`) and those that do not, each with its reasons."""
+
+    accepted: Path
+    rows: int
+    quarantine: Path | None
+    quarantined: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What the checks of all contracts found."""
+
+    findings: tuple[Finding, ...]
+    tables: Mapping[str, TableChecked]
+    page: Path  # HTML, for people
+    raw: Path  # the engine's own result, JSON
+
+
+class DataChecks(Protocol):
+    """Runs what contracts say against tables, where the data lies."""
+
+    def run(
+        self, tables: Mapping[str, Path], contracts: Sequence[Contract], *, as_of: datetime, folder: Path
+    ) -> CheckReport:
+        """Check the Parquet files named by table; write accepted and quarantined rows and the reports into `folder`."""
+        ...
+
+
+# --- features ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTables:
+    """The output of a repository's transforms: one Parquet file a feature source, and the spine of prediction rows."""
+
+    sources: Mapping[str, Path]
+    spine: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Rebuilding the feature sources from only what was known at `instant`: which source differed, in how many rows."""
+
+    source: str
+    instant: datetime
+    rows: int
+    differing: int
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A half-open span of prediction times, UTC: `start <= event_timestamp < end`."""
+
+    start: datetime
+    end: datetime
+
+
+class Transforms(Protocol):
+    """Runs a feature repository's SQL transforms over the checked tables."""
+
+    def build(self, repository: Path, tables: Mapping[str, Path], *, window: Window, target: Path) -> FeatureTables:
+        """Build every feature source, and the spine: rows of `window` whose label was known before its end."""
+        ...
+
+    def replay(
+        self,
+        repository: Path,
+        tables: Mapping[str, Path],
+        built: FeatureTables,
+        *,
+        known_at: Mapping[str, Mapping[str, str]],
+        instants: Sequence[datetime],
+    ) -> tuple[Replay, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """A declared feature view: its name, join keys, features (columns) and source file name."""
+
+    name: str
+    keys: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Offline against online on sampled entities of one view."""
+
+    view: str
+    sampled: int
+    differing: int
+    example: str
+
+
+class FeatureStore(Protocol):
+    """The feature store: point-in-time training sets, and the online answers."""
+
+    def views(self, repository: Path, service: str) -> tuple[FeatureView, ...]:
+        """What the service serves; raises `DeclarationError` for a repository that does not load."""
+        ...
+
+    def training_set(self, repository: Path, service: str, *, sources: Path, spine: Path, target: Path) -> int:
+        """Apply the repository, join the spine point-in-time as known, write Parquet; returns the rows.
+
+        Beside the features, each view's joined row gives `<view>__event_timestamp` and `<view>__created_timestamp`.
+        """
+        ...
+
+    def materialize(self, repository: Path, service: str, *, sources: Path, until: datetime) -> None: ...
+
+    def parity(
+        self, repository: Path, service: str, *, sources: Path, spine: Path, until: datetime, sample: int, folder: Path
+    ) -> tuple[tuple[Parity, ...], Path, Path]:
+        """Online answers against the offline join at `until`, on sampled rows of the spine.
+
+        Also writes the sampled rows as both stores give them (offline, online), Parquet in `folder`.
+        """
+        ...
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRun:
+    """A tracked training run: identifiers of the tracking service and the digest of the model's payload."""
+
+    run_id: str
+    model_id: str
+    model_digest: str
+    artifact_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel:
+    """A version in the registry."""
+
+    name: str
+    version: str
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """All that a tracked training run says of itself."""
+
+    experiment: str
+    name: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    dataset: Path
+    dataset_digest: str
+    environment: Mapping[str, str]
+    children: Sequence[tuple[str, Mapping[str, str], Mapping[str, float]]] = ()
+
+
+class Models(Protocol):
+    """Tracking and registry of models."""
+
+    def save(self, model: Any, *, example: Any, prediction: Any, folder: Path) -> str:
+        """Save a model without pickle, with its signature; returns the digest of its payload, equal for equal models."""
+        ...
+
+    def load(self, folder: Path) -> Any:
+        """Load a saved model; refuses types that were not reviewed."""
+        ...
+
+    def log(self, run: TrainingRun, *, folder: Path) -> ModelRun:
+        """Record a training run with its saved model; the same key in `tags` finds the run instead of doubling it."""
+        ...
+
+    def verified(self, run: ModelRun, *, target: Path) -> Path:
+        """The logged model's folder, downloaded; raises `IntegrityError` when its bytes are not the recorded ones."""
+        ...
+
+    def register(self, name: str, run: ModelRun, *, tags: Mapping[str, str], alias: str) -> RegisteredModel: ...
+
+    def attach(self, run_id: str, files: Sequence[Path], *, folder: str) -> None:
+        """Add files to a run's artifacts."""
+        ...
+
+    def promote(self, name: str, version: str, *, alias: str, tags: Mapping[str, str]) -> None: ...
+
+    def by_alias(self, name: str, alias: str) -> RegisteredModel | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftReport:
+    """Distances between a reference and a current sample, by column, and a page for people."""
+
+    distances: Mapping[str, float]
+    drifted: tuple[str, ...]
+    method: Mapping[str, str]
+    page: Path
+
+
+class DriftReports(Protocol):
+    """Compares two Parquet files column by column."""
+
+    def compare(self, reference: Path, current: Path, *, columns: Sequence[str], folder: Path) -> DriftReport: ...
+
+
+class Progress(Protocol):
+    """Told how far a long piece of work is."""
+
+    def begin(self, stage: str) -> None: ...
+
+    def step(self, what: str) -> None:
+        """A step of the current stage began."""
+        ...
+
+    def found(self) -> None:
+        """The current stage's entry was in the ledger already; nothing is computed."""
+        ...
+
+    def end(self, stage: str, outcome: str) -> None: ...

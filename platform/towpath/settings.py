@@ -1,0 +1,94 @@
+"""Settings: the environment's `TOWPATH_*` variables as one frozen value. Unknown ones are refused."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from towpath.core import names
+from towpath.core.errors import DeclarationError, Problems
+
+_PREFIX = "TOWPATH_"
+_FOREIGN = {names.ENV_FEATURES, names.ENV_FEAST_STATE}  # set by us for the feature repository, not by people
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One setting: its variable, what it is, and its default in words."""
+
+    name: str
+    about: str
+    default: str
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(name="TOWPATH_STATE", about="Folder of everything embedded", default=".towpath in the working directory"),
+    Variable(
+        name="TOWPATH_LEDGER",
+        about="SQLAlchemy address of the ledger: sqlite:///… or postgresql://…",
+        default="ledger.db in the state folder",
+    ),
+    Variable(
+        name="TOWPATH_OBJECTS",
+        about="Where datasets and reports go: a folder or s3://bucket/prefix",
+        default="objects in the state folder",
+    ),
+    Variable(
+        name="TOWPATH_MLFLOW",
+        about="MLflow tracking address: http(s)://… or sqlite:///…",
+        default="mlflow.db in the state folder",
+    ),
+    Variable(
+        name="TOWPATH_ARTIFACTS",
+        about="Where models of new MLflow experiments go: a folder or s3://bucket/prefix",
+        default="artifacts in the state folder; a server decides itself",
+    ),
+    Variable(name="TOWPATH_S3_ENDPOINT", about="Address of an S3 service that is not AWS", default="AWS"),
+    Variable(name="TOWPATH_S3_REGION", about="Region of the S3 service", default="the credential chain's"),
+    Variable(name="TOWPATH_ACTOR", about="Who acts, as the ledger will say", default="the login name"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where everything is. Addresses may hold a password and are not shown."""
+
+    state: Path
+    ledger: str = field(repr=False)
+    objects: str
+    mlflow: str = field(repr=False)
+    artifacts: str | None
+    s3_endpoint: str | None
+    s3_region: str | None
+    actor: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], *, folder: Path) -> Settings:
+        """Settings from an environment; relative paths lie under `folder`. Raises `Problems` for unknown variables."""
+        known = [variable.name for variable in VARIABLES]
+        problems = [
+            DeclarationError(
+                f"There is no setting {name}.", value=name, valid=difflib.get_close_matches(name, known, n=1) or known
+            )
+            for name in sorted(environment)
+            if name.startswith(_PREFIX) and name not in known and name not in _FOREIGN
+        ]
+        if problems:
+            raise Problems(problems)
+        given = {name: value for name in known if (value := environment.get(name, "").strip())}
+        state = (folder / given.get("TOWPATH_STATE", names.STATE_FOLDER)).absolute()
+        mlflow = given.get("TOWPATH_MLFLOW", f"sqlite:///{state / 'mlflow.db'}")
+        embedded = mlflow.startswith("sqlite:")
+        return cls(
+            state=state,
+            ledger=given.get("TOWPATH_LEDGER", f"sqlite:///{state / 'ledger.db'}"),
+            objects=given.get("TOWPATH_OBJECTS", str(state / "objects")),
+            mlflow=mlflow,
+            artifacts=given.get("TOWPATH_ARTIFACTS", str(state / "artifacts") if embedded else None),
+            s3_endpoint=given.get("TOWPATH_S3_ENDPOINT"),
+            s3_region=given.get("TOWPATH_S3_REGION"),
+            actor=given.get("TOWPATH_ACTOR", getpass.getuser()),
+        )

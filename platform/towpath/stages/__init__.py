@@ -1,0 +1,1 @@
+"""One function a file: Candidate in, Candidate out, one Entry appended."""

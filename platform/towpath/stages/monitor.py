@@ -1,0 +1,93 @@
+"""monitor: the champion on later data: drift against its training set, its predictions, and its performance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from towpath.core.errors import NotFound
+from towpath.core.evidence import Candidate, Finding, Outcome
+from towpath.core.gates import Stage
+from towpath.measure import drift
+from towpath.stages.train import trained
+from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
+
+
+def monitor(candidate: Candidate, work: Work) -> Candidate:
+    """Compare the watched window with what the champion was trained and judged on."""
+    found = champion(work.ports.ledger, work.name)
+    if found is None:
+        raise NotFound(
+            f"Project {work.name} has no champion to watch.", value=work.name, hint="Promote a candidate: `towpath promote`."
+        )
+    inputs = {
+        "champion": found.candidate.digest or "",
+        "monitoring": work.project.section_digest("monitoring"),
+        "gates": work.project.section_digest("gates"),
+    }
+    begun = begin(Stage.MONITOR, candidate, work, inputs)
+    if begun.found is not None:
+        return candidate.append(begun.found)
+    with work.scratch() as folder:
+        return _monitor(begun, found, work, folder)
+
+
+def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> Candidate:
+    charter, objects = work.project.charter, work.ports.objects
+    features = begun.candidate.entry(Stage.FEATURIZE).subject("features", "watch")
+    current_file = objects.fetch(features.digest)
+    current = pd.read_parquet(current_file)
+    made = found.candidate.entry(Stage.TRAIN)
+    columns = [str(name) for name in _list(made.facts["inputs"])]
+    reference_file = objects.fetch(found.candidate.entry(Stage.FEATURIZE).subject("features", "train").digest)
+    judged = pd.read_parquet(objects.fetch(found.candidate.entry(Stage.EVALUATE).subject("predictions").digest))
+    work.progress.step("the champion, verified")
+    model = work.ports.models.load(work.ports.models.verified(trained(made), target=folder / "model"))
+    scores = np.asarray(model.predict_proba(current[columns])[:, 1], dtype=np.float64)
+    work.progress.step("drift report")
+    report = work.ports.drift.compare(reference_file, current_file, columns=columns, folder=folder)
+    work.progress.step("performance")
+    findings = [
+        *drift.findings(report, share=charter.monitoring.drift_share, rows=len(current)),
+        drift.prediction_drift(judged["score"], scores, bound=charter.monitoring.prediction_distance),
+        *drift.performance(current[charter.training.target], scores, charter.gates, seed=charter.training.seed),
+        _quality(begun.candidate),
+    ]
+    entry = compose(
+        begun,
+        findings=findings,
+        facts={
+            "distances": dict(report.distances),
+            "drifted": list(report.drifted),
+            "champion": found.candidate.id,
+            "rows": len(current),
+        },
+        attachments=work.attach(report.page),
+    )
+    return write(begun, entry, work)
+
+
+def _quality(candidate: Candidate) -> Finding:
+    facts = candidate.entry(Stage.VALIDATE).facts
+    accepted, quarantined = (sum(_mapping(facts[name]).values()) for name in ("accepted", "quarantined"))
+    rows = accepted + quarantined
+    return Finding(
+        code="monitor.quality",
+        outcome=Outcome.PASS,
+        measured=quarantined,
+        bound="contracts hold",
+        unit="rows",
+        sample_size=rows,
+        reason=f"the contracts hold; {quarantined:,} of {rows:,} rows were set aside",
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value)
+
+
+def _mapping(value: Any) -> dict[str, int]:
+    return dict(value)

@@ -1,0 +1,178 @@
+"""register: a version in the model registry that carries its evidence, and the model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from towpath.core import names
+from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
+from towpath.core.gates import Stage
+from towpath.measure import card
+from towpath.measure.card import CardData, Cite, Feature, Figure, Judged, Plot, Table
+from towpath.measure.importance import Importance
+from towpath.measure.metrics import Estimate
+from towpath.measure.slices import Group
+from towpath.stages.train import trained
+from towpath.stages.work import Work, begin, compose, write
+
+METRICS = {"roc_auc": "ROC AUC", "log_loss": "Log loss", "brier": "Brier score", "calibration": "Calibration error"}
+_UNITS = {"log_loss": "nats"}
+
+
+def register(candidate: Candidate, work: Work) -> Candidate:
+    """Verify the stored model, write the card, register the version with tags and evidence under alias `candidate`.
+
+    The version number is the registry's and so no part of the entry's digest. Repeated after a kill, the version of the
+    same run is found and completed, not doubled.
+    """
+    begun = begin(Stage.REGISTER, candidate, work, {"charter": work.project.charter_digest})
+    if begun.found is not None:
+        return candidate.append(begun.found)
+    run = trained(candidate.entry(Stage.TRAIN))
+    with work.scratch() as folder:
+        work.progress.step("the stored model, verified")
+        work.ports.models.verified(run, target=folder / "model")
+        finding = Finding(
+            code="register.model",
+            outcome=Outcome.PASS,
+            measured=run.model_digest,
+            bound="the trained digest",
+            reason="the registered model is, byte for byte, the one that was trained and evaluated",
+        )
+        subjects = [
+            Subject(kind="model", name=work.name, digest=run.model_digest),
+            Subject(kind="charter", name=work.name, digest=begun.inputs["charter"]),
+        ]
+        draft = compose(begun, subjects=subjects, findings=[finding])
+        work.progress.step("registry")
+        registered = work.ports.models.register(
+            work.name,
+            run,
+            tags={
+                names.TAG_PROJECT: work.name,
+                names.TAG_CANDIDATE: draft.digest,
+                names.TAG_MODEL: run.model_digest,
+                names.TAG_OUTCOME: candidate.outcome.value,
+            },
+            alias=names.ALIAS_CANDIDATE,
+        )
+        work.progress.step("model card")
+        files = [*_card(candidate, work, registered.version, folder), _evidence(candidate, folder)]
+        work.ports.models.attach(run.run_id, files, folder=names.EVIDENCE_FOLDER)
+        entry = compose(
+            begun,
+            subjects=subjects,
+            findings=[finding],
+            notes={"registered_model": registered.name, "version": registered.version},
+            attachments=work.attach(*files),
+        )
+        return write(begun, entry, work)
+
+
+def _evidence(candidate: Candidate, folder: Path) -> Path:
+    file = folder / "evidence.json"
+    entries = [{**entry.model_dump(mode="json"), "digest": entry.digest} for entry in candidate.entries]
+    file.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    return file
+
+
+def _card(candidate: Candidate, work: Work, version: str, folder: Path) -> list[Path]:
+    pictures = [
+        (work.ports.objects.fetch(item.digest), item.name)
+        for item in candidate.entry(Stage.EVALUATE).attachments
+        if item.media_type == "image/png"
+    ]
+    files = []
+    for source, name in pictures:
+        files.append(folder / name)
+        files[-1].write_bytes(source.read_bytes())
+    markdown, html = card.render(_data(candidate, work, version, files))
+    for name, text in (("model_card.md", markdown), ("model_card.html", html)):
+        files.append(folder / name)
+        files[-1].write_text(text, encoding="utf-8")
+    return files
+
+
+def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path]) -> CardData:
+    cites = {entry.stage: _cite(entry, work) for entry in candidate.entries}
+    train, evaluation = candidate.entry(Stage.TRAIN), candidate.entry(Stage.EVALUATE)
+    facts = _mapping(evaluation.facts)
+    return CardData(
+        name=work.name,
+        version=version,
+        charter=work.project.charter,
+        candidate=candidate.id,
+        candidate_digest=candidate.digest or "",
+        model_digest=train.subject("model").digest,
+        as_of=f"{work.as_of:%Y-%m-%d %H:%M} UTC",
+        tables=_tables(candidate, cites),
+        features=_features(candidate, work),
+        features_at=cites[Stage.FEATURIZE],
+        params=_mapping(train.facts["params"]),
+        trained_at=cites[Stage.TRAIN],
+        metrics=[
+            Figure(
+                name=METRICS[name],
+                estimate=Estimate(**figures),
+                unit=_UNITS.get(name, ""),
+                cite=cites[Stage.EVALUATE],
+            )
+            for name, figures in _mapping(facts["metrics"]).items()
+        ],
+        evaluated_at=cites[Stage.EVALUATE],
+        groups=[
+            Group(**{**group, "roc_auc": Estimate(**group["roc_auc"]) if group["roc_auc"] else None})
+            for group in facts["groups"]
+        ],
+        importances=[Importance(**item) for item in facts["importance"]],
+        findings=[
+            Judged(finding=finding, cite=cites[entry.stage]) for entry in candidate.entries for finding in entry.findings
+        ],
+        plots=[
+            Plot(file=file.name, title=file.stem.capitalize(), png=file.read_bytes(), cite=cites[Stage.EVALUATE])
+            for file in pictures
+        ],
+    )
+
+
+def _cite(entry: Entry, work: Work) -> Cite:
+    record = work.ports.ledger.find(entry.key)
+    assert record is not None
+    return Cite(sequence=record.sequence, stage=entry.stage, digest=entry.digest)
+
+
+def _tables(candidate: Candidate, cites: Mapping[str, Cite]) -> list[Table]:
+    found = []
+    for kind, stage in (("dataset", Stage.INGEST), ("features", Stage.FEATURIZE)):
+        for name, subject in candidate.entry(stage).subjects_of(kind).items():
+            found.append(
+                Table(
+                    name=name,
+                    rows=subject.rows or 0,
+                    digest=subject.digest,
+                    window=_window(candidate, name) if kind == "features" else "",
+                    cite=cites[stage],
+                )
+            )
+    return found
+
+
+def _window(candidate: Candidate, name: str) -> str:
+    facts = _mapping(candidate.entry(Stage.FEATURIZE).facts)
+    start, end = facts["window"]
+    split = facts["split"] or end
+    since, until = (start, split) if name == "train" else (split, end)
+    return f"{since[:10]} to {until[:10]}"
+
+
+def _features(candidate: Candidate, work: Work) -> list[Feature]:
+    views = _mapping(candidate.entry(Stage.FEATURIZE).facts["views"])
+    request = [Feature(name=name, origin="request") for name in work.project.charter.features.request]
+    return request + [Feature(name=name, origin=view) for view, members in views.items() for name in members]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value)

@@ -1,0 +1,241 @@
+"""train: the project's own `fit`, over its declared sweep, tracked with everything that made the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss, roc_auc_score
+
+from towpath.core import digest as digests
+from towpath.core import names
+from towpath.core.charter import Metric
+from towpath.core.errors import BadInput
+from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
+from towpath.core.gates import Stage
+from towpath.ports import ModelRun, TrainingRun
+from towpath.project import environment, environment_digest
+from towpath.stages.work import Begun, Work, begin, compose, write
+
+INNER_SHARE = 0.8  # of the training rows, by time, fit a sweep's trials; the rest choose among them
+CHECK_ROWS = 500
+
+
+def train(candidate: Candidate, work: Work) -> Candidate:
+    """Choose parameters on the newest fifth of the training window, refit on all of it, save, prove, track."""
+    training = work.project.charter.training
+    inputs = {
+        "training": work.project.section_digest("training"),
+        "features": work.project.section_digest("features"),
+        "code": work.project.code_digest,
+        "environment": environment_digest(),
+    }
+    begun = begin(Stage.TRAIN, candidate, work, inputs)
+    if begun.found is not None:
+        return candidate.append(begun.found)
+    subject = candidate.entry(Stage.FEATURIZE).subject("features", "train")
+    dataset = work.ports.objects.fetch(subject.digest)
+    frame = pd.read_parquet(dataset).sort_values([names.EVENT_TIME], kind="stable", ignore_index=True)
+    columns = model_columns(work, candidate)
+    target = frame[training.target]
+    finding = _target(training.target, target)
+    if finding.outcome is not Outcome.PASS:
+        return write(begun, compose(begun, findings=[finding]), work)
+    return _train(begun, work, frame[columns], target, finding, dataset=dataset, dataset_digest=subject.digest)
+
+
+def model_columns(work: Work, candidate: Candidate) -> list[str]:
+    """The model's inputs in order: request columns as declared, then each view's features as defined."""
+    views = candidate.entry(Stage.FEATURIZE).facts["views"]
+    assert isinstance(views, Mapping)
+    return [*work.project.charter.features.request, *(name for features in views.values() for name in features)]
+
+
+def _train(
+    begun: Begun,
+    work: Work,
+    inputs: pd.DataFrame,
+    target: pd.Series[Any],
+    checked: Finding,
+    *,
+    dataset: Path,
+    dataset_digest: str,
+) -> Candidate:
+    training = work.project.charter.training
+    fit = work.project.fit()
+    cut = int(len(inputs) * INNER_SHARE)
+    trials: list[tuple[dict[str, Any], dict[str, float]]] = []
+    for number, params in enumerate(training.sweep, start=1):
+        work.progress.step(f"trial {number} of {len(training.sweep)}")
+        trials.append((dict(params), _trial(fit, inputs, target, cut, dict(params), training.seed)))
+    sign = 1 if training.select is Metric.LOG_LOSS else -1
+    best = min(range(len(trials)), key=lambda item: sign * trials[item][1][training.select.value])
+    params = trials[best][0]
+    work.progress.step("fit on the whole window")
+    model = _fitted(fit, inputs, target, params, training.seed)
+    with work.scratch() as folder:
+        saved = folder / "model"
+        example = inputs.head(CHECK_ROWS)
+        before = model.predict_proba(example)[:, 1]
+        model_digest = work.ports.models.save(model, example=example, prediction=before, folder=saved)
+        after = work.ports.models.load(saved).predict_proba(example)[:, 1]
+        work.progress.step("tracking")
+        run = work.ports.models.log(
+            _run(
+                begun, work, params, trials, dataset=dataset, dataset_digest=dataset_digest, model_digest=model_digest
+            ),
+            folder=saved,
+        )
+    subjects = [
+        Subject(kind="model", name=work.name, digest=model_digest),
+        Subject(kind="code", name="project", digest=begun.inputs["code"]),
+        Subject(kind="environment", name="python", digest=begun.inputs["environment"]),
+    ]
+    entry = compose(
+        begun,
+        subjects=subjects,
+        findings=[checked, _roundtrip(before, after)],
+        facts=_facts(params, trials, inputs, target),
+        notes=_notes(run, work),
+    )
+    return write(begun, entry, work)
+
+
+def _trial(
+    fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], cut: int, params: dict[str, Any], seed: int
+) -> dict[str, float]:
+    model = _fitted(fit, inputs.iloc[:cut], target.iloc[:cut], params, seed)
+    truth = target.iloc[cut:]
+    if truth.nunique() < 2:
+        raise BadInput(
+            "The newest fifth of the training window holds one class only, so a sweep cannot choose.",
+            value=str(truth.iloc[0]),
+            hint="Widen training.span.",
+        )
+    scores = model.predict_proba(inputs.iloc[cut:])[:, 1]
+    return {"log_loss": float(log_loss(truth, scores)), "roc_auc": float(roc_auc_score(truth, scores))}
+
+
+def _fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[str, Any], seed: int) -> Any:
+    try:
+        model = fit(inputs, target, params=params, seed=seed)
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"The project's fit failed with parameters {params}: {error}",
+            value=json.dumps(params, default=str),
+            hint="Run it on the training set named in `towpath show`.",
+        ) from error
+    if not hasattr(model, "predict_proba"):
+        raise BadInput(
+            f"The project's fit returned {type(model).__name__}, which has no predict_proba.",
+            value=type(model).__name__,
+            hint="Return a fitted scikit-learn classifier or pipeline.",
+        )
+    return model
+
+
+def _target(name: str, target: pd.Series[Any]) -> Finding:
+    missing = int(target.isna().sum())
+    classes = sorted(target.dropna().unique().tolist())
+    good = not missing and classes == [0, 1]
+    rate = float(target.mean()) if good else None
+    reason = (
+        f"{name}: {len(target):,} rows, {rate:.1%} positive"
+        if rate is not None
+        else f"{name}: classes {classes[:5]} and {missing:,} missing; a target is 0 and 1, both present, none missing"
+    )
+    return Finding(
+        code="train.target",
+        outcome=Outcome.PASS if good else Outcome.FAIL,
+        subject=name,
+        measured=rate,
+        bound="classes 0 and 1",
+        sample_size=len(target),
+        reason=reason,
+    )
+
+
+def _roundtrip(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Finding:
+    gap = float(np.max(np.abs(before - after)))
+    return Finding(
+        code="train.model",
+        outcome=Outcome.PASS if gap == 0.0 else Outcome.FAIL,
+        measured=gap,
+        bound="= 0",
+        sample_size=len(before),
+        reason=f"saved and loaded without pickle, {len(before)} predictions "
+        + ("are the same" if gap == 0.0 else f"differ by up to {gap:.3g}"),
+    )
+
+
+def _facts(
+    params: dict[str, Any],
+    trials: list[tuple[dict[str, Any], dict[str, float]]],
+    inputs: pd.DataFrame,
+    target: pd.Series[Any],
+) -> dict[str, Any]:
+    return {
+        "params": params,
+        "trials": [{"params": tried, "metrics": metrics} for tried, metrics in trials],
+        "rows": len(inputs),
+        "positive_rate": float(target.mean()),
+        "inputs": list(inputs.columns),
+    }
+
+
+def _notes(run: ModelRun, work: Work) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "model_id": run.model_id,
+        "artifact_digest": run.artifact_digest,
+        "commit": work.project.commit(),
+    }
+
+
+def _run(
+    begun: Begun,
+    work: Work,
+    params: dict[str, Any],
+    trials: list[tuple[dict[str, Any], dict[str, float]]],
+    *,
+    dataset: Path,
+    dataset_digest: str,
+    model_digest: str,
+) -> TrainingRun:
+    best = next(metrics for tried, metrics in trials if tried == params)
+    return TrainingRun(
+        experiment=work.name,
+        name=f"{work.name}-{digests.short(begun.key)}",
+        params={**{key: str(value) for key, value in params.items()}, "seed": str(work.project.charter.training.seed)},
+        metrics={f"inner_{key}": value for key, value in best.items()},
+        tags={
+            names.TAG_PROJECT: work.name,
+            names.TAG_KEY: begun.key,
+            names.TAG_MODEL: model_digest,
+            names.TAG_DATA: dataset_digest,
+            names.TAG_CODE: begun.inputs["code"],
+            names.TAG_COMMIT: work.project.commit(),
+            names.TAG_ENVIRONMENT: begun.inputs["environment"],
+        },
+        dataset=dataset,
+        dataset_digest=dataset_digest,
+        children=[
+            (f"trial {number}", {key: str(value) for key, value in tried.items()}, metrics)
+            for number, (tried, metrics) in enumerate(trials, start=1)
+        ],
+        environment=environment(),
+    )
+
+
+def trained(entry: Entry) -> ModelRun:
+    """The tracked run that a train entry recorded."""
+    return ModelRun(
+        run_id=str(entry.notes["run_id"]),
+        model_id=str(entry.notes["model_id"]),
+        model_digest=entry.subject("model").digest,
+        artifact_digest=str(entry.notes["artifact_digest"]),
+    )

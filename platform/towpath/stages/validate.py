@@ -1,0 +1,39 @@
+"""validate: the contracts, run as data checks; rows that fail are set aside with their reasons, the others go on."""
+
+from __future__ import annotations
+
+from towpath.core.evidence import Candidate
+from towpath.core.gates import Stage
+from towpath.stages.work import Work, begin, compose, write
+
+
+def validate(candidate: Candidate, work: Work) -> Candidate:
+    """Check every dataset of the candidate against its contract, as seen from the as-of time."""
+    contracts = work.project.contracts
+    inputs = {f"contract/{table}": contract.digest for table, contract in contracts.items()}
+    begun = begin(Stage.VALIDATE, candidate, work, inputs)
+    datasets = candidate.entry(Stage.INGEST).subjects_of("dataset")
+    if begun.found is not None:
+        return candidate.append(begun.found)
+    tables = {table: work.ports.objects.fetch(subject.digest) for table, subject in datasets.items()}
+    with work.scratch() as folder:
+        work.progress.step(f"{len(contracts)} contracts on {sum(item.rows or 0 for item in datasets.values()):,} rows")
+        unique = {contract.digest: contract for contract in contracts.values()}
+        report = work.ports.checks.run(tables, tuple(unique.values()), as_of=work.as_of, folder=folder)
+        files = {table: work.project.folder / source.contract for table, source in work.project.charter.sources.items()}
+        subjects = [work.store("contract", table, file) for table, file in files.items()]
+        for table, checked in report.tables.items():
+            subjects.append(work.store("table", table, checked.accepted, rows=checked.rows))
+            if checked.quarantine is not None:
+                subjects.append(work.store("quarantine", table, checked.quarantine, rows=checked.quarantined))
+        entry = compose(
+            begun,
+            subjects=subjects,
+            findings=report.findings,
+            facts={
+                "accepted": {table: checked.rows for table, checked in report.tables.items()},
+                "quarantined": {table: checked.quarantined for table, checked in report.tables.items()},
+            },
+            attachments=work.attach(report.page, report.raw),
+        )
+        return write(begun, entry, work)

@@ -1,0 +1,126 @@
+"""Settings become ports here, and nowhere else. Each adapter is made when it is first needed: their SDKs cost seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from towpath import telemetry
+from towpath.core.errors import DeclarationError, Unwritable
+from towpath.core.gates import Stage
+from towpath.path import ORDER
+from towpath.ports import Ledger, Objects, Progress
+from towpath.project import Project
+from towpath.settings import Settings
+
+if TYPE_CHECKING:
+    from towpath.adapters.s3_client import S3Settings
+    from towpath.stages.work import Ports, Work
+
+
+def now() -> datetime:
+    """The clock: the only one that the path reads."""
+    return datetime.now(UTC)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger, created or upgraded when need be."""
+    from towpath.ledger.sql import SqlLedger
+
+    prepare(settings)
+    return SqlLedger.open(settings.ledger, clock=now)
+
+
+def open_objects(settings: Settings) -> Objects:
+    """The object store: a folder, or a bucket with a local cache in the state folder."""
+    parts = urlsplit(settings.objects)
+    if parts.scheme == "s3":
+        from towpath.adapters.objects_s3 import S3Objects
+
+        return S3Objects(parts.netloc, parts.path.strip("/"), settings=_s3(settings), cache=settings.state / "cache")
+    if parts.scheme:
+        raise DeclarationError(
+            f"TOWPATH_OBJECTS has the scheme {parts.scheme!r}.", value=parts.scheme, valid=["s3://bucket/prefix", "a folder"]
+        )
+    from towpath.adapters.objects_local import LocalObjects
+
+    return LocalObjects(Path(settings.objects))
+
+
+def open_ports(settings: Settings) -> Ports:
+    """Every port."""
+    telemetry.silence()
+    from towpath.adapters.duckdb_transforms import DuckdbTransforms
+    from towpath.adapters.evidently_drift import EvidentlyDrift
+    from towpath.adapters.feast_features import FeastFeatures
+    from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
+    from towpath.adapters.mlflow_models import MlflowModels
+    from towpath.adapters.sources import UriSources
+    from towpath.stages.work import Ports
+
+    return Ports(
+        ledger=open_ledger(settings),
+        objects=open_objects(settings),
+        sources=UriSources(s3=_s3(settings)),
+        checks=GreatExpectationsChecks(),
+        transforms=DuckdbTransforms(),
+        features=FeastFeatures(),
+        models=MlflowModels(settings.mlflow, artifacts=_artifacts(settings)),
+        drift=EvidentlyDrift(),
+    )
+
+
+def open_work(
+    settings: Settings,
+    project: Project,
+    *,
+    as_of: datetime | None,
+    progress: Progress,
+    order: tuple[Stage, ...] = ORDER,
+    **ports: Any,
+) -> Work:
+    """All that the stages need. Without `as_of` it is the beginning of today, so that a day's runs agree."""
+    from dataclasses import replace
+
+    from towpath.stages.work import Work
+
+    if as_of is None:
+        as_of = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    if as_of.tzinfo is None:
+        as_of = as_of.replace(tzinfo=UTC)
+    opened = open_ports(settings)
+    return Work(
+        project=project,
+        as_of=as_of.astimezone(UTC),
+        actor=settings.actor,
+        ports=replace(opened, **ports) if ports else opened,
+        progress=progress,
+        state=settings.state,
+        order=order,
+    )
+
+
+def prepare(settings: Settings) -> None:
+    """Make the state folder. Raises `Unwritable`."""
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(
+            f"The state folder {settings.state} cannot be made: {error.strerror}.",
+            value=str(settings.state),
+            hint="Set TOWPATH_STATE to a folder that can be written.",
+        ) from error
+
+
+def _artifacts(settings: Settings) -> str | None:
+    if settings.artifacts is None or "://" in settings.artifacts:
+        return settings.artifacts
+    return Path(settings.artifacts).absolute().as_uri()
+
+
+def _s3(settings: Settings) -> S3Settings:
+    from towpath.adapters.s3_client import S3Settings
+
+    return S3Settings(endpoint=settings.s3_endpoint, region=settings.s3_region)
