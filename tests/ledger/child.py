@@ -1,7 +1,7 @@
-"""What the tests of several processes run in others: `python child.py append|open|kill …` on a ledger's URL.
+"""What the tests run in other processes: `python child.py append|open|endless|kill-appends|kill-openings URL …`.
 
-`kill` forks a process for each point between two statements, which kills itself there (SIGKILL), and prints what is left
-as JSON Lines.
+The last two fork a process for each point between two statements, which kills itself there (SIGKILL), and write what is
+left as JSON Lines.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BEFORE, DRAFT = 2, entry(7)
 def append(url: str, name: str, records: int) -> None:
     """Append records of its own, and for each tenth one a record that every process wants to write."""
     with SqlLedger.open(url, clock=ticking()) as ledger:
-        print("ready", flush=True)
+        _write("ready")
         sys.stdin.readline()
         for number in range(records):
             ledger.append(decision(f"{name}-{number}"), actor=name)
@@ -42,7 +42,7 @@ def append(url: str, name: str, records: int) -> None:
 
 
 def open_(url: str) -> None:
-    print("ready", flush=True)
+    _write("ready")
     sys.stdin.readline()
     SqlLedger.open(url, clock=ticking()).close()
 
@@ -52,7 +52,7 @@ def endless(url: str) -> None:
     with SqlLedger.open(url, clock=ticking()) as ledger:
         for number in count():
             ledger.append(decision(f"endless-{number}"), actor="ada")
-            print(number, flush=True)
+            _write(number)
 
 
 def kill_appends(urls: list[str]) -> None:
@@ -61,7 +61,7 @@ def kill_appends(urls: list[str]) -> None:
         with SqlLedger.open(url, clock=ticking()) as ledger:
             fill(ledger, BEFORE)
 
-        def work(url: str = url) -> None:
+        def work(url: str = url, point: int = point) -> None:
             with SqlLedger.open(url, clock=ticking()) as ledger:
                 _die_at(point)
                 ledger.append(DRAFT, actor="ada")
@@ -87,7 +87,7 @@ def kill_openings(urls: list[str]) -> None:
     """At the n-th point of the first opening, which creates the table."""
     for point, url in enumerate(urls, start=1):
 
-        def work(url: str = url) -> None:
+        def work(url: str = url, point: int = point) -> None:
             _die_at(point)
             SqlLedger.open(url, clock=ticking()).close()
 
@@ -101,7 +101,12 @@ def kill_openings(urls: list[str]) -> None:
 
 
 def _say(where: str, killed: bool, **left: object) -> None:
-    print(json.dumps({"where": where, "killed": killed, **left}), flush=True)
+    _write(json.dumps({"where": where, "killed": killed, **left}))
+
+
+def _write(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _die_at(point: int) -> None:

@@ -31,12 +31,13 @@ def ledger(url: str) -> Iterator[SqlLedger]:
 
 @pytest.fixture
 def raw(url: str) -> Raw:
-    """A transaction on the same database that knows nothing of the ledger, as a person with a SQL prompt has."""
+    """A connection to the same database that knows nothing of the ledger, as a person with a SQL prompt has."""
 
     @contextmanager
     def begin() -> Iterator[Connection]:
         engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=NullPool)
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             yield connection
+            connection.commit()
 
     return begin

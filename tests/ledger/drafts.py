@@ -57,7 +57,7 @@ def entry(number: int, *, project: str = "delays", candidate: str = "c-1") -> Dr
                     bound="<= 0.01",
                     interval=(1e-7, 1e21),
                     sample_size=336_776,
-                    reason="Zürich – “quoted” \u2028 \U0001f6a3",
+                    reason="Zürich “quoted” \u2028 \U0001f6a3",
                 ),
                 Finding(code="evaluate.latency", outcome=Outcome.PASS, measured=0.7, reason="0.7 ms", volatile=True),
             ),

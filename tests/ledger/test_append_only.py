@@ -15,8 +15,10 @@ _COLUMNS = "sequence, previous, hash, kind, project, candidate, stage, key, dige
 CHANGES = [
     "UPDATE towpath_records SET actor = 'eve'",
     "UPDATE towpath_records SET body = body WHERE sequence = 2",
-    f"INSERT INTO towpath_records ({_COLUMNS}) SELECT {_COLUMNS} FROM towpath_records WHERE sequence = 2 "
-    "ON CONFLICT (sequence) DO UPDATE SET actor = 'eve'",
+    (
+        f"INSERT INTO towpath_records ({_COLUMNS}) SELECT {_COLUMNS} FROM towpath_records WHERE sequence = 2 "
+        "ON CONFLICT (sequence) DO UPDATE SET actor = 'eve'"
+    ),
 ]
 REMOVALS = ["DELETE FROM towpath_records", "DELETE FROM towpath_records WHERE sequence = 3"]
 INSERTS = {
@@ -33,6 +35,10 @@ def _refused(raw: Raw, statement: str) -> str:
     with pytest.raises(DBAPIError) as caught, raw() as connection:
         connection.execute(text(statement))
     return str(caught.value.orig)
+
+
+def _into(values: str, number: int) -> str:
+    return f"INTO towpath_records ({_COLUMNS}) SELECT {values} FROM towpath_records WHERE sequence = {number}"
 
 
 @pytest.mark.parametrize("statement", CHANGES)
@@ -84,7 +90,7 @@ def test_nothing_is_inserted_but_behind_the_last(ledger: SqlLedger, raw: Raw, wh
     sequence, previous, hashed, key = INSERTS[what]
     new = {"sequence": sequence, "previous": previous, "hash": hashed, "key": key}
     values = ", ".join(new.get(name, name) for name in _COLUMNS.split(", "))
-    _refused(raw, f"INSERT INTO towpath_records ({_COLUMNS}) SELECT {values} FROM towpath_records WHERE sequence = 3")
+    _refused(raw, f"INSERT {_into(values, 3)}")
     assert list(ledger.records()) == before
 
 

@@ -10,8 +10,8 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger.drafts import START, decision
 
+from ledger.drafts import START, decision
 from towpath.core import digest as digests
 from towpath.core.errors import BadInput
 from towpath.ledger import chain

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ledger.drafts import START, decision, fill, ticking
-from servers.postgres import PASSWORD
 from sqlalchemy import event
 
+from ledger.drafts import START, decision, fill, ticking
+from servers.postgres import PASSWORD
 from towpath.core.errors import IntegrityError, Misconfigured, TowpathError, Unreachable, Unwritable
 from towpath.ledger.sql import SqlLedger
 
@@ -37,7 +37,13 @@ def _refused(url: str) -> TowpathError:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "ledger.db", "mysql://ada:secret@host/db", "postgresql+psycopg2://ada:secret@host/db", "postgresql://a:b:c@d:secret/x"],
+    [
+        "",
+        "ledger.db",
+        "mysql://ada:secret@host/db",
+        "postgresql+psycopg2://ada:secret@host/db",
+        "postgresql://a:b:c@d:secret/x",
+    ],
 )
 def test_another_url_is_refused_with_the_valid_forms(url: str) -> None:
     error = _refused(url)
@@ -192,11 +198,11 @@ def test_a_user_without_rights_and_one_without_connections(postgres_database: st
 def test_a_read_only_database_is_unwritable(postgres_database: str) -> None:
     with SqlLedger.open(postgres_database, clock=ticking()) as ledger:
         fill(ledger, 2)
-    with _set(postgres_database, "default_transaction_read_only = on"):
-        with SqlLedger.open(postgres_database, clock=ticking()) as ledger:
-            assert ledger.verify().records == 2
-            with pytest.raises(Unwritable, match="read-only transaction"):
-                ledger.append(decision("k"), actor="ada")
+    read_only = _set(postgres_database, "default_transaction_read_only = on")
+    with read_only, SqlLedger.open(postgres_database, clock=ticking()) as ledger:
+        assert ledger.verify().records == 2
+        with pytest.raises(Unwritable, match="read-only transaction"):
+            ledger.append(decision("k"), actor="ada")
 
 
 def test_an_encoding_that_cannot_hold_every_text(postgres_url: str, postgres_database: str) -> None:
@@ -236,7 +242,7 @@ def test_a_connection_that_broke_while_idle_is_not_noticed(postgres_database: st
 def test_a_writer_that_does_not_end_is_waited_for_and_then_reported(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("towpath.ledger.engine._WAIT_SECONDS", 1)
     with SqlLedger.open(url, clock=ticking()) as ledger, SqlLedger.open(url, clock=ticking()) as other:
-        with other._database.writing(), pytest.raises(Unreachable, match="does not answer: .*lock"):
+        with other._database.writing(), pytest.raises(Unreachable, match=r"does not answer: .*lock"):
             ledger.append(decision("k"), actor="ada")
         assert ledger.append(decision("k"), actor="ada").sequence == 1
 

@@ -6,10 +6,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from ledger.conftest import Raw
-from ledger.drafts import fill, ticking
 from sqlalchemy import inspect, text
 
+from ledger.conftest import Raw
+from ledger.drafts import fill, ticking
 from towpath.core.errors import Misconfigured
 from towpath.ledger import schema
 from towpath.ledger.sql import SqlLedger

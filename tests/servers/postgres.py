@@ -90,7 +90,7 @@ def _initdb(binaries: Path, folder: Path) -> None:
     password = folder / "password"
     password.write_text(PASSWORD)
     password.chmod(0o644)
-    command = [
+    command: list[str | Path] = [
         *(binaries / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", password, "--encoding=UTF8"),
         *("--locale=C", "--auth=scram-sha-256", "--no-sync", "--no-instructions"),
     ]

@@ -50,32 +50,45 @@ class GreatExpectationsChecks:
         """
         by_table = _by_table(contracts)
         if strange := sorted(set(tables) - set(by_table)):
-            raise BadInput(f"No contract speaks of table {strange[0]!r}.", value=strange[0], valid=sorted(by_table))
+            raise BadInput(
+                f"No contract speaks of table {strange[0]!r}.", value=strange[0], valid=sorted(by_table)
+            )
         if as_of.tzinfo is None:
-            raise BadInput("The as-of time has no time zone.", value=as_of.isoformat(), hint="Give it in UTC.")
+            raise BadInput(
+                "The as-of time has no time zone.", value=as_of.isoformat(), hint="Give it in UTC."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         checks = dict(enumerate(check for contract in contracts for check in checks_of(contract)))
         with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
             rows = Rows(table_files(tables), scratch=Path(scratch))
             stack.callback(rows.close)
             context, opened = stack.enter_context(self._opened(tables))
-            seen = {number: self._observe(number, check, rows, opened, by_table) for number, check in checks.items()}
+            seen = {
+                number: self._observe(number, check, rows, opened, by_table)
+                for number, check in checks.items()
+            }
             raw, counted, faults = self._validate(context, opened, checks, seen, by_table, as_of)
             findings: list[Finding] = []
             for number, check in checks.items():
                 if check.kind is Kind.COLUMNS:
                     found = opened.columns.get(check.table)
-                    findings += judge_columns(check, by_table[check.table], found, counted=counted.get(number))
+                    findings += judge_columns(
+                        check, by_table[check.table], found, counted=counted.get(number)
+                    )
                 else:
                     fault = seen[number].fault or faults.get(number, "")
                     result = replace(seen[number], counted=counted.get(number), fault=fault)
                     findings.append(judge(check, result, as_of=as_of))
             split = {
-                table: rows.split(table, {n: check for n, check in checks.items() if check.table == table}, folder=folder)
+                table: rows.split(
+                    table, {n: check for n, check in checks.items() if check.table == table}, folder=folder
+                )
                 for table in tables
             }
             ordered = in_order(findings)
-            samples = {name: _sample(rows, by_table[name], one) for name, one in split.items() if one.quarantine}
+            samples = {
+                name: _sample(rows, by_table[name], one) for name, one in split.items() if one.quarantine
+            }
         page = write_page(folder / "checks.html", contracts, ordered, split, samples, as_of=as_of)
         file = folder / "great_expectations.json"
         file.write_text(json.dumps(raw, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
@@ -102,23 +115,20 @@ class GreatExpectationsChecks:
         """One suite and one validation a table: the engine's results, its counts and what it raised, by check."""
         import great_expectations as gx
 
-        predicates = Predicates(dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns})
-        numbers = {id(check): number for number, check in checks.items()}
-        compiler = Compiler(self.engine, predicates, numbers=numbers, as_of=as_of)
+        predicates = Predicates(
+            dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns}
+        )
+        compiler = Compiler(self.engine, predicates, as_of=as_of)
         raw: dict[str, Any] = {}
         results: list[Any] = []
         for name, found in opened.columns.items():
-            suite = gx.ExpectationSuite(name=name)
-            for number, check in checks.items():
-                if check.table != name or seen[number].unasked or seen[number].fault:
-                    continue
-                made = (
-                    compiler.columns(check, tables[name], found)
-                    if check.kind is Kind.COLUMNS
-                    else compiler.expectations(check)
-                )
-                for expectation in made:
-                    suite.add_expectation(expectation)
+            expectations = [
+                expectation
+                for number, check in checks.items()
+                if check.table == name and not seen[number].unasked and not seen[number].fault
+                for expectation in compiler.expectations(number, check, tables[name], found)
+            ]
+            suite = gx.ExpectationSuite(name=name, expectations=expectations)
             asset = opened.source.add_table_asset(name=name, table_name=name)
             batch = asset.add_batch_definition_whole_table("whole").get_batch()
             validation = batch.validate(suite, result_format=_RESULT)
@@ -145,7 +155,9 @@ def _by_table(contracts: Sequence[Contract]) -> dict[str, Table]:
     for contract in contracts:
         for name, table in contract.tables.items():
             if name in tables:
-                raise BadInput(f"Two contracts speak of table {name!r}.", value=name, hint="Keep one of them.")
+                raise BadInput(
+                    f"Two contracts speak of table {name!r}.", value=name, hint="Keep one of them."
+                )
             tables[name] = table
     return tables
 

@@ -13,6 +13,8 @@ from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
     """Keeps one connection: DuckDB forgets a result, and every temporary object, when its connection is handed back."""
 
+    _connection: Any
+
     @contextmanager
     def get_connection(self) -> Iterator[Any]:
         if not self._connection:

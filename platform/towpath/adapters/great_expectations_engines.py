@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -33,11 +33,20 @@ class Opened:
 class Engine(Protocol):
     """A database that holds the tables."""
 
-    dialect: Dialect
-    schema: str
-    types: Mapping[LogicalType, frozenset[str]]
+    @property
+    def dialect(self) -> Dialect: ...
 
-    def opened(self, context: Any, tables: Mapping[str, Path]) -> Any:
+    @property
+    def schema(self) -> str:
+        """The schema that holds the tables."""
+        ...
+
+    @property
+    def types(self) -> Mapping[LogicalType, frozenset[str]]:
+        """By logical type, the names that the database's catalogue gives its types."""
+        ...
+
+    def opened(self, context: Any, tables: Mapping[str, Path]) -> AbstractContextManager[Opened]:
         """A context manager that yields `Opened`. Raises `Unreachable` when the database does not answer."""
         ...
 
@@ -51,7 +60,18 @@ class DuckDB:
     types: ClassVar[Mapping[LogicalType, frozenset[str]]] = {
         LogicalType.STRING: frozenset({"VARCHAR", "ENUM"}),
         LogicalType.INTEGER: frozenset(
-            {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
+            {
+                "TINYINT",
+                "SMALLINT",
+                "INTEGER",
+                "BIGINT",
+                "HUGEINT",
+                "UTINYINT",
+                "USMALLINT",
+                "UINTEGER",
+                "UBIGINT",
+                "UHUGEINT",
+            }
         ),
         LogicalType.NUMBER: frozenset({"FLOAT", "DOUBLE", "DECIMAL"}),
         LogicalType.BOOLEAN: frozenset({"BOOLEAN"}),
@@ -132,7 +152,9 @@ class PostgreSQL:
             _closed(source)
 
 
-def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Path]) -> dict[str, dict[str, Found]]:
+def _columns(
+    engine: Engine, connection: sa.Connection, tables: Mapping[str, Path]
+) -> dict[str, dict[str, Found]]:
     """By table, its columns; a column is looked at once to see whether it has any value."""
     query = _COLUMNS.format(bare=BARE_TYPE, schema=literal(engine.schema))
     found: dict[str, dict[str, str]] = {}
@@ -171,5 +193,9 @@ def table_files(tables: Mapping[str, Path]) -> Mapping[str, Path]:
     """The files, all of them there. Raises `BadInput` that names the first one missing."""
     for name, file in tables.items():
         if not file.is_file():
-            raise BadInput(f"Table {name!r}: there is no file {file}.", value=str(file), hint="Run the ingest stage first.")
+            raise BadInput(
+                f"Table {name!r}: there is no file {file}.",
+                value=str(file),
+                hint="Run the ingest stage first.",
+            )
     return tables

@@ -29,7 +29,9 @@ class Rows:
 
     def __init__(self, tables: Mapping[str, Path], *, scratch: Path) -> None:
         self._tables = tables
-        self.predicates = Predicates(dialect=Dialect.DUCKDB, relations={name: quoted(name) for name in tables})
+        self.predicates = Predicates(
+            dialect=Dialect.DUCKDB, relations={name: quoted(name) for name in tables}
+        )
         self._connection = duckdb.connect()
         self._connection.execute(f"SET temp_directory = {literal(str(scratch))}; SET TimeZone = 'UTC'")
         self._connection.execute("CREATE SCHEMA numbered")
@@ -37,7 +39,10 @@ class Rows:
             path = literal(str(file))
             self._connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet({path})")
             if REASONS in self._names(name) or _ROW in self._names(name):
-                raise BadInput(f"Table {name!r} has a column {REASONS!r} or {_ROW!r}; both are kept for its own use.", value=name)
+                raise BadInput(
+                    f"Table {name!r} has a column {REASONS!r} or {_ROW!r}; both are kept for its own use.",
+                    value=name,
+                )
             numbered = f"SELECT * FROM read_parquet({path}, file_row_number = true)"
             self._connection.execute(f"CREATE VIEW numbered.{quoted(name)} AS {numbered}")
         self._connection.execute('CREATE TABLE failing ("table" VARCHAR, "check" INTEGER, "row" BIGINT)')
@@ -56,7 +61,9 @@ class Rows:
             rows = self._count(f"SELECT count(*) FROM {quoted(check.table)}")
             seen = Observed(rows=rows, looked_at=rows)
             if check.kind is Kind.TABLE_RULE:
-                return replace(seen, value=self._number(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)"))
+                return replace(
+                    seen, value=self._number(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)")
+                )
             if check.kind is Kind.FRESH:
                 newest = f"SELECT max(epoch_us(CAST({quoted(check.columns[0])} AS TIMESTAMPTZ))) FROM {quoted(check.table)}"
                 return replace(seen, value=self._number(newest))
@@ -69,7 +76,10 @@ class Rows:
         reasons = self._reasons({number: check for number, check in checks.items() if check.quarantines})
         rows = self._count(f"SELECT count(*) FROM {quoted(table)}")
         aside = self._count(f"SELECT count(DISTINCT row) FROM ({reasons})")
-        accepted, quarantine = folder / "accepted" / f"{table}.parquet", folder / "quarantine" / f"{table}.parquet"
+        accepted, quarantine = (
+            folder / "accepted" / f"{table}.parquet",
+            folder / "quarantine" / f"{table}.parquet",
+        )
         for file in (accepted, quarantine):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)
@@ -78,7 +88,8 @@ class Rows:
             return TableChecked(accepted=accepted, rows=rows, quarantine=None, quarantined=0)
         every, numbered = f"* EXCLUDE ({_ROW})", f"numbered.{quoted(table)}"
         self._write(
-            f"SELECT {every} FROM {numbered} WHERE {_ROW} NOT IN (SELECT row FROM ({reasons})) ORDER BY {_ROW}", accepted
+            f"SELECT {every} FROM {numbered} WHERE {_ROW} NOT IN (SELECT row FROM ({reasons})) ORDER BY {_ROW}",
+            accepted,
         )
         self._write(
             f"SELECT kept.{every}, set_aside.reasons AS {REASONS} FROM {numbered} AS kept "
@@ -86,10 +97,14 @@ class Rows:
             quarantine,
         )
         kept, set_aside = self._rows_of(accepted), self._rows_of(quarantine)
-        assert (kept + set_aside, set_aside) == (rows, aside), f"{table}: {kept} + {set_aside} rows written of {rows}"
+        assert (kept + set_aside, set_aside) == (rows, aside), (
+            f"{table}: {kept} + {set_aside} rows written of {rows}"
+        )
         return TableChecked(accepted=accepted, rows=kept, quarantine=quarantine, quarantined=set_aside)
 
-    def sample(self, quarantine: Path, hidden: Sequence[str], *, rows: int) -> tuple[list[str], list[list[str]]]:
+    def sample(
+        self, quarantine: Path, hidden: Sequence[str], *, rows: int
+    ) -> tuple[list[str], list[list[str]]]:
         """The first quarantined rows as text, for people: column names and values, the reasons last."""
         relation = self._connection.execute(f"SELECT * FROM read_parquet({literal(str(quarantine))}) LIMIT 0")
         names = [item[0] for item in relation.description or []]
@@ -99,7 +114,9 @@ class Rows:
             else f"CAST({quoted(name)} AS VARCHAR)"
             for name in names
         )  # fmt: skip
-        found = self._connection.execute(f"SELECT {shown} FROM read_parquet({literal(str(quarantine))}) LIMIT {rows}")
+        found = self._connection.execute(
+            f"SELECT {shown} FROM read_parquet({literal(str(quarantine))}) LIMIT {rows}"
+        )
         return names, [["" if value is None else str(value) for value in row] for row in found.fetchall()]
 
     def _observe_rows(self, number: int, check: Check, table: Table) -> Observed:
@@ -107,7 +124,9 @@ class Rows:
         fails = self.predicates.fails(check)
         at_fault = fails
         if check.kind is Kind.UNIQUE:
-            numbered = Predicates(dialect=Dialect.DUCKDB, relations={check.table: f"numbered.{quoted(check.table)}"})
+            numbered = Predicates(
+                dialect=Dialect.DUCKDB, relations={check.table: f"numbered.{quoted(check.table)}"}
+            )
             at_fault = numbered.later_copies(check, order=_ROW)
         found = f"SELECT {literal(check.table)}, {number}, checked.{_ROW} FROM {relation} WHERE {at_fault}"
         self._connection.execute(f"INSERT INTO failing {found}")
@@ -125,7 +144,7 @@ class Rows:
     def _examples(self, number: int, check: Check, table: Table) -> tuple[tuple[int, str], ...]:
         """The first failing rows and their values; the row alone where a null or a whole row is at fault."""
         names = [name for name in check.columns if table.columns[name].shown]
-        if check.kind in (Kind.FILLED, Kind.ROW_RULE) or len(names) < len(check.columns):
+        if check.kind is Kind.FILLED or not names or len(names) < len(check.columns):
             value = "''"
         else:
             value = f"concat_ws(' ', {', '.join(f'CAST(rows.{quoted(name)} AS VARCHAR)' for name in names)})"
@@ -154,7 +173,10 @@ class Rows:
         self._connection.execute("RESET threads")
 
     def _names(self, table: str) -> set[str]:
-        return {item[0] for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []}
+        return {
+            item[0]
+            for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
+        }
 
     def _rows_of(self, file: Path) -> int:
         return self._count(f"SELECT count(*) FROM read_parquet({literal(str(file))})")

@@ -15,30 +15,45 @@ from towpath.adapters.great_expectations_engines import BARE_TYPE, ZONED, Engine
 from towpath.core.checks import Check, Kind
 from towpath.core.checks_schema import Found
 from towpath.core.checks_sql import ROW, Predicates, literal, quoted
+from towpath.core.evidence import Severity
 from towpath.core.promises import Bound, LogicalType, Operator, Table
 
 NUMBER = "towpath"
 
 
 class Compiler:
-    """Compiles checks for one engine. `numbers`: by identity of a check, the number under which its results come back."""
+    """Compiles checks for one engine."""
 
-    def __init__(self, engine: Engine, predicates: Predicates, *, numbers: Mapping[int, int], as_of: datetime) -> None:
+    def __init__(self, engine: Engine, predicates: Predicates, *, as_of: datetime) -> None:
         import great_expectations.expectations as gxe
 
         self._gxe = gxe
-        self._numbers = numbers
         self._engine = engine
         self._sql = predicates
         self._as_of = as_of
         self._own: Mapping[Kind, Callable[[Check], Any]] = {
             Kind.FILLED: self._filled,
             Kind.LENGTH: self._length,
+            Kind.LISTED: self._listed,
             Kind.UNIQUE: self._unique,
+            Kind.ROWS: self._rows,
         }
 
-    def columns(self, check: Check, table: Table, found: Mapping[str, Found]) -> list[Any]:
-        """The two expectations of a table's columns: their names, and the types of those that are there."""
+    def expectations(self, number: int, check: Check, table: Table, found: Mapping[str, Found]) -> list[Any]:
+        """The expectations of a check; their results come back under its number."""
+        made = self._columns(table, found) if check.kind is Kind.COLUMNS else [self._expectation(check)]
+        for one in made:
+            one.meta = {
+                NUMBER: number,
+                "code": check.code,
+                "subject": check.subject,
+                "bound": check.bound.text(),
+            }
+            one.severity = "critical" if check.severity is Severity.ERROR else "warning"
+        return made
+
+    def _columns(self, table: Table, found: Mapping[str, Found]) -> list[Any]:
+        """Of a table's columns: their names, and the types of those that are there."""
         wrong = [
             f"(column_name = {literal(name)} AND ({self._not_of(column.logical_type, column.timezone)}))"
             for name, column in table.columns.items()
@@ -48,29 +63,27 @@ class Compiler:
             f"SELECT 1 FROM information_schema.columns WHERE table_schema = {literal(self._engine.schema)} "  # noqa: S608
             f"AND table_name = {literal(table.name)} AND ({' OR '.join(wrong) or 'FALSE'})"
         )
-        names = self._gxe.ExpectTableColumnsToMatchSet(column_set=list(table.columns), exact_match=True, meta=self._meta(check))
-        return [names, self._by_query(check, query)]
+        names = self._gxe.ExpectTableColumnsToMatchSet(column_set=list(table.columns), exact_match=True)
+        return [names, self._by_query(query)]
 
-    def expectations(self, check: Check) -> list[Any]:
-        """The expectations of a check (other than of columns)."""
+    def _expectation(self, check: Check) -> Any:
         if check.kind in self._own:
-            return [self._own[check.kind](check)]
+            return self._own[check.kind](check)
         if check.kind is Kind.RANGE and not check.temporal:
-            return [self._range(check)]
-        if check.kind is Kind.LISTED:
-            values = list(check.limits.values)
-            return [self._gxe.ExpectColumnValuesToBeInSet(column=check.columns[0], value_set=values, meta=self._meta(check))]
-        if check.kind is Kind.ROWS:
-            return [self._rows(check)]
+            return self._range(check)
         if check.kind is Kind.FRESH:
-            return [self._by_query(check, self._stale(check))]
+            return self._by_query(self._stale(check))
         if check.kind is Kind.TABLE_RULE:
-            return [self._by_query(check, self._broken(check))]
+            return self._by_query(self._broken(check))
         rows = f"SELECT 1 FROM {self._sql.relation(check.table)} AS {ROW} WHERE {self._sql.fails(check)}"  # noqa: S608
-        return [self._by_query(check, rows)]
+        return self._by_query(rows)
+
+    def _listed(self, check: Check) -> Any:
+        values = list(check.limits.values)
+        return self._gxe.ExpectColumnValuesToBeInSet(column=check.columns[0], value_set=values)
 
     def _filled(self, check: Check) -> Any:
-        return self._gxe.ExpectColumnValuesToNotBeNull(column=check.columns[0], meta=self._meta(check))
+        return self._gxe.ExpectColumnValuesToNotBeNull(column=check.columns[0])
 
     def _range(self, check: Check) -> Any:
         limits = check.limits
@@ -80,25 +93,24 @@ class Compiler:
             max_value=limits.maximum,
             strict_min=limits.exclusive_minimum,
             strict_max=limits.exclusive_maximum,
-            meta=self._meta(check),
         )
 
     def _length(self, check: Check) -> Any:
         return self._gxe.ExpectColumnValueLengthsToBeBetween(
-            column=check.columns[0], min_value=check.limits.min_length, max_value=check.limits.max_length, meta=self._meta(check)
+            column=check.columns[0], min_value=check.limits.min_length, max_value=check.limits.max_length
         )
 
     def _unique(self, check: Check) -> Any:
         if len(check.columns) == 1:
-            return self._gxe.ExpectColumnValuesToBeUnique(column=check.columns[0], meta=self._meta(check))
+            return self._gxe.ExpectColumnValuesToBeUnique(column=check.columns[0])
         return self._gxe.ExpectCompoundColumnsToBeUnique(
-            column_list=list(check.columns), ignore_row_if="any_value_is_missing", meta=self._meta(check)
+            column_list=list(check.columns), ignore_row_if="any_value_is_missing"
         )
 
     def _rows(self, check: Check) -> Any:
         """The row count with the bound as far as Great Expectations can say it; the count itself decides."""
         low, high = _ends(check.bound)
-        return self._gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high, meta=self._meta(check))
+        return self._gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high)
 
     def _stale(self, check: Check) -> str:
         """One row when the newest time is too old."""
@@ -120,15 +132,12 @@ class Compiler:
             natives -= stamps - {ZONED} if timezone else {ZONED}
         return f"{BARE_TYPE} NOT IN ({', '.join(literal(name) for name in sorted(natives))})"
 
-    def _by_query(self, check: Check, query: str) -> Any:
+    def _by_query(self, query: str) -> Any:
         # The relation is named in full, quoted; Great Expectations wants its placeholder somewhere in the text. A colon
         # before a word would be a bound parameter to SQLAlchemy, and a brace a placeholder.
         escaped = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", query.replace("{", "{{").replace("}", "}}"))
         text = f"{escaped} /* {{batch}} */"
-        return self._gxe.UnexpectedRowsExpectation(unexpected_rows_query=text, meta=self._meta(check))
-
-    def _meta(self, check: Check) -> dict[str, Any]:
-        return {NUMBER: self._numbers[id(check)], "code": check.code, "subject": check.subject, "bound": check.bound.text()}
+        return self._gxe.UnexpectedRowsExpectation(unexpected_rows_query=text)
 
 
 def counts(results: Iterable[Any]) -> tuple[dict[int, int], dict[int, str]]:
@@ -150,7 +159,7 @@ def _count(expectation: str, result: Mapping[str, Any]) -> int:
         mismatched = (result.get("details") or {}).get("mismatched", {})
         return len(mismatched.get("unexpected", [])) + len(mismatched.get("missing", []))
     if "unexpected_count" in result:
-        return int(result["unexpected_count"])
+        return int(result["unexpected_count"] or 0)  # None in an empty table
     return int(result["observed_value"])
 
 
@@ -160,10 +169,6 @@ def _raised(info: Mapping[str, Any]) -> str:
         if part.get("raised_exception") and part.get("exception_message"):
             return str(part["exception_message"]).strip().splitlines()[0]
     return ""
-
-
-def _meta(check: Check) -> dict[str, str]:
-    return {NUMBER: check.key, "code": check.code, "tolerated": check.bound.text()}
 
 
 def _ends(bound: Bound) -> tuple[int | None, int | None]:

@@ -45,7 +45,7 @@ def demo(
         str | None,
         typer.Option(metavar="NAME", help="Damage something on the way, and see it refused.", autocompletion=options.sabotages),
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where the example's project and state go.", show_default="state folder")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where the example's project goes; the state folder when left out.", show_default=False)] = None,
     as_json: options.Json = False,
 ) -> int:
     """Take real flights from raw data to a promoted champion and a drift report.
@@ -56,7 +56,7 @@ def demo(
     from towpath.cli.demo import demo as demonstrate
     from towpath.cli.progress import StageProgress
 
-    console = output.results()
+    console = output.messages() if as_json else output.results()
     with StageProgress(output.messages()) as progress:
         return demonstrate(
             sabotage=sabotage,

@@ -85,12 +85,12 @@ def actor() -> str | None:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Folder = Annotated[
     Path,
-    typer.Argument(metavar="[PROJECT]", help="Folder of the model project, the one with charter.yaml.", show_default="."),
+    typer.Argument(metavar="PROJECT", help="Folder of the model project, with its charter.yaml; here when left out.", show_default=False),
 ]
 Project = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PROJECT]",
+        metavar="PROJECT",
         help="A project's folder or its name in the ledger; all projects when left out.",
         autocompletion=projects,
     ),

@@ -45,6 +45,8 @@ class StageProgress:
 
     def begin(self, stage: str) -> None:
         self._stage, self._begun = stage, time.monotonic()
+        self.reused.discard(stage)
+        self.reused.discard(stage)
         if self._bars is not None:
             self._task = self._bars.add_task(stage, total=1, doing="", outcome="")
 

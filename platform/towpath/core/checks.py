@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from towpath.core.evidence import Severity
 from towpath.core.promises import (
@@ -111,7 +110,8 @@ class Check:
 
 # A query that counts failing rows one by one, so that the rows themselves can be found.
 _COUNTS_ROWS = re.compile(
-    r"^select\s+count\s*\(\s*\*\s*\)\s+from\s+\$?\{(?:object|table)\}\s+where\s+(?P<fails>.+)$", re.IGNORECASE | re.DOTALL
+    r"^select\s+count\s*\(\s*\*\s*\)\s+from\s+\$?\{(?:object|table)\}\s+where\s+(?P<fails>.+)$",
+    re.IGNORECASE | re.DOTALL,
 )
 _UPPER = (Operator.LESS, Operator.LESS_OR_EQUAL)
 _TEMPORAL = (LogicalType.DATE, LogicalType.TIME, LogicalType.TIMESTAMP)
@@ -119,16 +119,23 @@ _TEMPORAL = (LogicalType.DATE, LogicalType.TIME, LogicalType.TIMESTAMP)
 
 def checks_of(contract: Contract) -> tuple[Check, ...]:
     """Every check the contract asks for, each once, in the order of the contract."""
-    found: dict[tuple[Any, ...], Check] = {}
+    found: dict[Check, Check] = {}
     for table in contract.tables.values():
         for check in _of_table(table):
             check = replace(check, contract=f"{contract.id} {contract.version}")
-            same = (check.kind, *sorted(check.columns), check.table, check.limits, check.missing, check.reference, check.query,
-                    check.bound, check.severity)  # fmt: skip
-            earlier = found.get(same)
-            # A key that is also a quality rule is asked once, with the words of the rule.
-            found[same] = replace(earlier, name=check.name, description=check.description) if earlier else check
+            same = replace(check, columns=tuple(sorted(check.columns)), name="", description="", quarantines=False)
+            found[same] = _together(found[same], check) if same in found else check
     return tuple(found.values())
+
+
+def _together(one: Check, other: Check) -> Check:
+    """A key that is also a quality rule is asked once, with the words of the rule."""
+    return replace(
+        one,
+        name=one.name or other.name,
+        description=one.description or other.description,
+        quarantines=one.quarantines or other.quarantines,
+    )
 
 
 def _of_table(table: Table) -> Iterator[Check]:
@@ -167,7 +174,9 @@ def _of_column(table: str, column: Column) -> Iterator[Check]:
     own = [rule for rule in column.rules if rule.metric is Metric.INVALID_VALUES and rule.limits is None]
     plain = Rule(metric=Metric.INVALID_VALUES, columns=(column.name,), bound=NONE)
     for rule in own or [plain]:
-        yield from _of_limits(table, replace(rule, limits=column.limits), temporal=column.logical_type in _TEMPORAL)
+        yield from _of_limits(
+            table, replace(rule, limits=column.limits), temporal=column.logical_type in _TEMPORAL
+        )
     if column.unique:
         yield Check(table=table, kind=Kind.UNIQUE, columns=(column.name,), quarantines=True)
     for rule in column.rules:
@@ -208,13 +217,19 @@ def _of_rule(table: str, rule: Rule) -> Check:
     if rule.metric in (Metric.NULL_VALUES, Metric.MISSING_VALUES):
         kind = Kind.FILLED if rule.metric is Metric.NULL_VALUES or rule.missing == (None,) else Kind.PRESENT
         missing = rule.missing if kind is Kind.PRESENT else ()
-        return replace(_row_check(table, rule, kind), missing=missing, quarantines=_quarantines(rule, share=True))
+        return replace(
+            _row_check(table, rule, kind), missing=missing, quarantines=_quarantines(rule, share=True)
+        )
     return _of_query(table, rule)
 
 
 def _of_query(table: str, rule: Rule) -> Check:
     counts = _COUNTS_ROWS.match(rule.query)
-    if counts and not _grouped(counts["fails"]) and (rule.bound.operator in _UPPER or not rule.bound.tolerates):
+    if (
+        counts
+        and not _grouped(counts["fails"])
+        and (rule.bound.operator in _UPPER or not rule.bound.tolerates)
+    ):
         check = _row_check(table, rule, Kind.ROW_RULE)
         return replace(check, query=counts["fails"].strip(), quarantines=_quarantines(rule, share=False))
     return replace(_row_check(table, rule, Kind.TABLE_RULE), query=rule.query)
@@ -222,7 +237,10 @@ def _of_query(table: str, rule: Rule) -> Check:
 
 def _grouped(condition: str) -> bool:
     """Whether the rest of the query is more than a condition on rows."""
-    return re.search(r"\b(group\s+by|having|union|intersect|except|limit)\b", condition, re.IGNORECASE) is not None
+    return (
+        re.search(r"\b(group\s+by|having|union|intersect|except|limit)\b", condition, re.IGNORECASE)
+        is not None
+    )
 
 
 def _row_check(table: str, rule: Rule, kind: Kind) -> Check:
@@ -250,7 +268,9 @@ def _limit(check: Check) -> str:
     if check.kind is Kind.RANGE:
         return _between(limits.minimum, limits.maximum, limits.exclusive_minimum, limits.exclusive_maximum)
     if check.kind is Kind.LENGTH:
-        return _between(limits.min_length, limits.max_length, False, False) + " characters"
+        same = limits.min_length == limits.max_length
+        ends = _between(limits.min_length, limits.max_length, False, False)
+        return f"{limits.min_length if same else ends} characters"
     if check.kind is Kind.STEP:
         return f"a multiple of {limits.multiple_of}"
     if check.kind is Kind.LISTED:

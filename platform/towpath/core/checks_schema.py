@@ -37,6 +37,15 @@ class Mismatch:
     bound: str
     reason: str
 
+    @property
+    def which(self) -> str:
+        """What is wrong, behind the column's name."""
+        return (
+            "which is missing"
+            if self.problem == "missing"
+            else f"which is {self.measured} and not {self.bound}"
+        )
+
 
 def compare(table: Table, found: Mapping[str, Found]) -> tuple[Mismatch, ...]:
     """Every column that is missing, extra or of another type, by name."""
@@ -60,14 +69,18 @@ def fits(column: Column, found: Found) -> bool:
     return column.timezone is None or found.zoned is None or column.timezone is found.zoned
 
 
-def judge_columns(check: Check, table: Table, found: Mapping[str, Found] | None, *, counted: int | None) -> list[Finding]:
+def judge_columns(
+    check: Check, table: Table, found: Mapping[str, Found] | None, *, counted: int | None
+) -> list[Finding]:
     """A finding for each column that is not as promised; one that all is well when there is none.
 
     `found` is None for a table that was not delivered. `counted`: how many mismatches the engine counted.
     """
     if found is None:
         reason = f"Table {table.name} was not delivered."
-        return [_finding(check, Outcome.FAIL, table.name, reason, measured="not delivered", bound="delivered")]
+        return [
+            _finding(check, Outcome.FAIL, table.name, reason, measured="not delivered", bound="delivered")
+        ]
     mismatches = compare(table, found)
     if counted != len(mismatches):
         reason = (
@@ -80,12 +93,28 @@ def judge_columns(check: Check, table: Table, found: Mapping[str, Found] | None,
         bound = f"the contract's {len(table.columns)} columns"
         return [_finding(check, Outcome.PASS, table.name, reason, measured=len(found), bound=bound)]
     return [
-        _finding(check, Outcome.FAIL, f"{table.name}.{one.column}", one.reason, measured=one.measured, bound=one.bound)
+        _finding(
+            check,
+            Outcome.FAIL,
+            f"{table.name}.{one.column}",
+            one.reason,
+            measured=one.measured,
+            bound=one.bound,
+        )
         for one in mismatches
     ]
 
 
-_VALUES = {Kind.RANGE, Kind.LENGTH, Kind.STEP, Kind.LISTED, Kind.PATTERN, Kind.PRESENT, Kind.REFERENCE, Kind.FRESH}
+_VALUES = {
+    Kind.RANGE,
+    Kind.LENGTH,
+    Kind.STEP,
+    Kind.LISTED,
+    Kind.PATTERN,
+    Kind.PRESENT,
+    Kind.REFERENCE,
+    Kind.FRESH,
+}
 
 
 def unasked(check: Check, tables: Mapping[str, Table], found: Mapping[str, Mapping[str, Found]]) -> str:
@@ -100,9 +129,16 @@ def unasked(check: Check, tables: Mapping[str, Table], found: Mapping[str, Mappi
             return f"table {table} is not among those that are checked."
         for one in compare(tables[table], found[table]):
             if one.problem != "extra" and (one.column in columns or _mentions(check, table, one.column)):
-                return f"it needs {table}.{one.column}, and {one.reason}"
-    empty = [name for name in check.columns if found[check.table][name].empty]
-    return f"no row has a value of {check.table}.{empty[0]}." if empty and check.kind in _VALUES else ""
+                return f"it needs {table}.{one.column}, {one.which}."
+    for name, column in tables[check.table].columns.items():
+        there = found[check.table].get(name)
+        if there is None or not there.empty:
+            continue
+        # A reader gives a column of nothing but nulls any type; a rule that counts with it could not be carried out.
+        strange = there.kind is not column.logical_type and _mentions(check, check.table, name)
+        if strange or (name in check.columns and check.kind in _VALUES):
+            return f"no row has a value of {check.table}.{name}."
+    return ""
 
 
 def _mentions(check: Check, table: str, column: str) -> bool:

@@ -59,7 +59,11 @@ class Predicates:
 
     def rule(self, check: Check) -> str:
         """The query of a table's rule, its placeholders filled."""
-        return filled(check.query, relation=self.relation(check.table), column=check.columns[0] if check.columns else None)
+        return filled(
+            check.query,
+            relation=self.relation(check.table),
+            column=check.columns[0] if check.columns else None,
+        )
 
     def matches(self, value: str, pattern: str) -> str:
         if self.dialect is Dialect.DUCKDB:

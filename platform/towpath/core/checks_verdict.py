@@ -71,19 +71,33 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def breach(check: Check) -> str:
-    """What is wrong with a failing row, as it stands beside the row: `dep_time is outside 1 to 2400`."""
-    column = ", ".join(check.columns)
+    """What is wrong with a failing value, as it stands behind the column's name: `is outside 1 to 2400`."""
     return {
         Kind.FILLED: "is missing",
         Kind.PRESENT: f"stands for missing ({check.limit})",
         Kind.RANGE: f"is {_outside(check)}",
-        Kind.LENGTH: f"has a length that is not {check.limit}",
+        Kind.LENGTH: f"has not {check.limit}",
         Kind.STEP: f"is not {check.limit}",
         Kind.LISTED: f"is none of {check.limit}",
         Kind.PATTERN: f"does not match {check.limit}",
-        Kind.UNIQUE: f"repeats the {column} of an earlier row",
+        Kind.UNIQUE: "repeats that of an earlier row",
         Kind.REFERENCE: f"is not in {check.limit}",
         Kind.ROW_RULE: f"breaks the rule: {rule_text(check)}",
+    }[check.kind]
+
+
+def _well(check: Check) -> str:
+    """What is right, likewise."""
+    return {
+        Kind.FILLED: "is there",
+        Kind.PRESENT: "is there",
+        Kind.RANGE: f"is {check.limit}",
+        Kind.LENGTH: f"has {check.limit}",
+        Kind.STEP: f"is {check.limit}",
+        Kind.LISTED: f"is one of {check.limit}",
+        Kind.PATTERN: f"matches {check.limit}",
+        Kind.UNIQUE: "is its own",
+        Kind.REFERENCE: f"is in {check.limit}",
     }[check.kind]
 
 
@@ -103,7 +117,8 @@ def _of_rows(check: Check, seen: Observed) -> Finding:
             "rows, so one of them is wrong, or the rows changed in between.",
         )
     if seen.looked_at == 0:
-        return _finding(check, Outcome.INCONCLUSIVE, seen, f"No row has a value of {check.subject} to look at.")
+        nothing = f"No row has a value of {check.subject} to look at." if seen.rows else "The table is empty."
+        return _finding(check, Outcome.INCONCLUSIVE, seen, nothing)
     share = 100 * seen.failing / seen.looked_at
     measured = round(share, 4) if check.bound.unit is Unit.PERCENT else seen.failing
     holds = check.bound.holds(share if check.bound.unit is Unit.PERCENT else seen.failing)
@@ -118,44 +133,34 @@ def _of_rows(check: Check, seen: Observed) -> Finding:
 
 
 def _sentence(check: Check, seen: Observed, share: float) -> str:
+    """`In 312 of 111,296 rows (0.28 %) dep_time is outside 1 to 2400; for example 2761 in row 5.`"""
     with_value = "" if seen.looked_at == seen.rows else " with a value"
-    of = f"{seen.looked_at:,} row{'s' if seen.looked_at != 1 else ''}{with_value}"
+    rows = f"{seen.looked_at:,} row{'s' if seen.looked_at != 1 else ''}{with_value}"
+    what = f"the key ({', '.join(check.columns)})" if check.kind is Kind.UNIQUE else ", ".join(check.columns)
     allowed = f"; the contract asks for {check.bound.text()}" if check.bound.tolerates else ""
     if not seen.failing:
-        return f"{_all_well(check, of)}{allowed}."
+        well = (
+            f"the rule holds: {rule_text(check)}" if check.kind is Kind.ROW_RULE else f"{what} {_well(check)}"
+        )
+        return f"In {'all ' if seen.looked_at > 1 else ''}{rows} {well}{allowed}."
     shown = f"{share:.2f}" if share >= 0.005 else "below 0.01"
-    examples = ", ".join(f"{value} in row {row:,}" for row, value in seen.examples)
-    verb = "has" if seen.failing == 1 else "have"
-    tail = f"; for example {examples}" if examples else ""
-    return f"{seen.failing:,} of {of} ({shown} %) {_wrong(check, verb)}{allowed}{tail}."
+    wrong = (
+        f"the rule is broken: {rule_text(check)}"
+        if check.kind is Kind.ROW_RULE
+        else f"{what} {breach(check)}"
+    )
+    return f"In {seen.failing:,} of {rows} ({shown} %) {wrong}{allowed}{_examples(seen)}."
 
 
-def _wrong(check: Check, verb: str) -> str:
-    column = ", ".join(check.columns)
-    plural = verb == "have"
-    return {
-        Kind.FILLED: f"{verb} no {column}",
-        Kind.PRESENT: f"{verb} a {column} that stands for missing ({check.limit})",
-        Kind.RANGE: f"{verb} {column} {_outside(check)}",
-        Kind.LENGTH: f"{verb} a {column} whose length is not {check.limit}",
-        Kind.STEP: f"{verb} a {column} that is not {check.limit}",
-        Kind.LISTED: f"{verb} a {column} that is none of {check.limit}",
-        Kind.PATTERN: f"{verb} a {column} that does not match {check.limit}",
-        Kind.UNIQUE: f"repeat{'' if plural else 's'} the {column} of an earlier row",
-        Kind.REFERENCE: f"{verb} a {column} that is not in {check.limit}",
-        Kind.ROW_RULE: f"break{'' if plural else 's'} the rule: {rule_text(check)}",
-    }[check.kind]
-
-
-def _all_well(check: Check, of: str) -> str:
-    column = ", ".join(check.columns)
-    return {
-        Kind.FILLED: f"All {of} have {column}",
-        Kind.PRESENT: f"All {of} have {column}",
-        Kind.UNIQUE: f"Each of {of} has its own {column}",
-        Kind.REFERENCE: f"The {column} of all {of} is in {check.limit}",
-        Kind.ROW_RULE: f"All {of} keep the rule: {rule_text(check)}",
-    }.get(check.kind, f"None of {of} {_wrong(check, 'have')}")
+def _examples(seen: Observed) -> str:
+    if not seen.examples:
+        return ""
+    if not any(value for _, value in seen.examples):
+        rows = ", ".join(f"{row:,}" for row, _ in seen.examples)
+        return f"; for example row{'s' if len(seen.examples) > 1 else ''} {rows}"
+    return "; for example " + ", ".join(
+        f"{value or repr(value)} in row {row:,}" for row, value in seen.examples
+    )
 
 
 def _outside(check: Check) -> str:
@@ -170,7 +175,9 @@ def _outside(check: Check) -> str:
 def _fresh(check: Check, seen: Observed, as_of: datetime) -> Finding:
     column = check.columns[0]
     if seen.value is None:
-        return _finding(check, Outcome.INCONCLUSIVE, seen, f"No row has a {column}, so the age of the data is unknown.")
+        return _finding(
+            check, Outcome.INCONCLUSIVE, seen, f"No row has a {column}, so the age of the data is unknown."
+        )
     newest = _EPOCH + timedelta(microseconds=seen.value)
     age = (as_of - newest).total_seconds() / 3600
     holds = check.bound.holds(age)
@@ -225,7 +232,13 @@ def _disagree(check: Check, seen: Observed, ours: str) -> Finding:
 
 
 def _finding(
-    check: Check, outcome: Outcome, seen: Observed, reason: str, *, measured: float | None = None, unit: str = ""
+    check: Check,
+    outcome: Outcome,
+    seen: Observed,
+    reason: str,
+    *,
+    measured: float | None = None,
+    unit: str = "",
 ) -> Finding:
     bound = {
         Kind.FRESH: lambda: check.bound.text("hours"),

@@ -103,7 +103,12 @@ def _header(standard: OpenDataContractStandard, notes: Notes) -> None:
     if standard.kind != "DataContract":
         notes.refuse("kind", f"it is {standard.kind!r}.", value=standard.kind, valid=["DataContract"])
     if not re.fullmatch(r"v3\.[0-2]\.\d+", standard.apiVersion or ""):
-        notes.refuse("apiVersion", f"it is {standard.apiVersion!r}.", value=standard.apiVersion, valid=["v3.1.0", "v3.2.0"])
+        notes.refuse(
+            "apiVersion",
+            f"it is {standard.apiVersion!r}.",
+            value=standard.apiVersion,
+            valid=["v3.1.0", "v3.2.0"],
+        )
     if standard.status and standard.status not in _STATUSES:
         notes.refuse("status", f"it is {standard.status!r}.", value=standard.status, valid=_STATUSES)
     names = [item.name for item in standard.schema_ or []]
@@ -120,7 +125,9 @@ def _owner(standard: OpenDataContractStandard, notes: Notes) -> str:
             return member.name or member.username or ""
     if team and not isinstance(team, list) and team.name:
         return team.name
-    notes.refuse("team", "nobody owns the contract.", hint="Add a team with a name, or a member with the role `owner`.")
+    notes.refuse(
+        "team", "nobody owns the contract.", hint="Add a team with a name, or a member with the role `owner`."
+    )
     return ""
 
 
@@ -128,7 +135,9 @@ def _table(item: SchemaObject, notes: Notes) -> Table | None:
     name = item.name or ""
     at = f"schema[{name}]"
     if not _NAME.fullmatch(name):
-        notes.refuse(at, f"{name!r} is no table name: letters, digits and _, at most 63, no digit first.", value=name)
+        notes.refuse(
+            at, f"{name!r} is no table name: letters, digits and _, at most 63, no digit first.", value=name
+        )
         return None
     extras = notes.custom(at, item.customProperties, ("knownAt",))
     default = extras.get("knownAt")
@@ -140,21 +149,39 @@ def _table(item: SchemaObject, notes: Notes) -> Table | None:
             notes.refuse(where, f"column {prop.name!r} is there twice.", value=prop.name)
         if column := _column(prop, where, default, notes):
             columns[column.name] = column
-            references += [found for link in prop.relationships or [] if (found := _link(link, name, column.name, where, notes))]
+            references += [
+                found
+                for link in prop.relationships or []
+                if (found := _link(link, name, column.name, where, notes))
+            ]
     if not columns:
         notes.refuse(at, "no properties; a table has at least one column.")
-    references += [found for link in item.relationships or [] if (found := _link(link, name, None, at, notes))]
-    rules = [one for quality in item.quality or [] if (one := rule(quality, f"{at}.quality", notes, column=None))]
+    references += [
+        found for link in item.relationships or [] if (found := _link(link, name, None, at, notes))
+    ]
+    rules = [
+        one for quality in item.quality or [] if (one := rule(quality, f"{at}.quality", notes, column=None))
+    ]
     _known_columns(at, columns, rules, references, notes)
     return Table(
-        name=name, columns=columns, rules=tuple(rules), references=tuple(references), description=item.description or ""
+        name=name,
+        columns=columns,
+        rules=tuple(rules),
+        references=tuple(references),
+        description=item.description or "",
     )
 
 
 def _known_columns(
-    at: str, columns: Mapping[str, Column], rules: Sequence[Rule], references: Sequence[Reference], notes: Notes
+    at: str,
+    columns: Mapping[str, Column],
+    rules: Sequence[Rule],
+    references: Sequence[Reference],
+    notes: Notes,
 ) -> None:
-    used = [("quality", one.columns) for one in rules] + [("relationships", one.columns) for one in references]
+    used = [("quality", one.columns) for one in rules] + [
+        ("relationships", one.columns) for one in references
+    ]
     for kind, names in used:
         for name in names:
             if name not in columns:
@@ -164,13 +191,17 @@ def _known_columns(
 def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> Column | None:
     name = item.name or ""
     if not name or '"' in name or name == _RESERVED:
-        notes.refuse(at, f"{name!r} is no column name.", value=name, hint=f"{_RESERVED} is kept for quarantined rows.")
+        notes.refuse(
+            at, f"{name!r} is no column name.", value=name, hint=f"{_RESERVED} is kept for quarantined rows."
+        )
         return None
     if item.physicalName and item.physicalName != name:
         notes.refuse(at, f"physicalName {item.physicalName!r} differs from the name.", value=item.physicalName,
                      hint="Name the column as it is delivered; rename it in a transform.")  # fmt: skip
     if item.properties or item.items or item.map:
-        notes.refuse(at, "nested properties are not checked.", hint="Flatten them at the source, or leave them out.")
+        notes.refuse(
+            at, "nested properties are not checked.", hint="Flatten them at the source, or leave them out."
+        )
     try:
         kind = LogicalType(item.logicalType or "")
     except ValueError:
@@ -189,7 +220,11 @@ def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> 
         primary_key=(item.primaryKeyPosition or 1) if item.primaryKey else None,
         timezone=options.get("timezone") if kind in (LogicalType.TIMESTAMP, LogicalType.TIME) else None,
         limits=limits(kind, options, item.enum, at, notes),
-        rules=tuple(found for one in item.quality or [] if (found := rule(one, f"{at}.quality", notes, column=(name, kind)))),
+        rules=tuple(
+            found
+            for one in item.quality or []
+            if (found := rule(one, f"{at}.quality", notes, column=(name, kind)))
+        ),
         known_at=str(clock) if clock else None,
         classification=item.classification,
         description=item.description or "",
@@ -208,7 +243,11 @@ def _link(item: Relationship, table: str, column: str | None, at: str, notes: No
     theirs = [part.rpartition(".")[::2] for part in _listed(item.to)]
     tables = {target for target, _ in theirs}
     if len(ours) != len(theirs) or len(tables) != 1 or not all(tables):
-        notes.refuse(at, f"to is {item.to!r}; it is `table.column`, as many as `from`, of one table.", value=str(item.to))
+        notes.refuse(
+            at,
+            f"to is {item.to!r}; it is `table.column`, as many as `from`, of one table.",
+            value=str(item.to),
+        )
         return None
     operators = tuple(Operator)
     extras = notes.custom(at, item.customProperties, (*operators, "unit", "severity", "quarantine"))
@@ -216,7 +255,13 @@ def _link(item: Relationship, table: str, column: str | None, at: str, notes: No
         columns=tuple(str(part) for part in ours),
         table=tables.pop(),
         to=tuple(name for _, name in theirs),
-        bound=bound({key: extras[key] for key in operators if key in extras}, extras.get("unit"), at, notes, default=Bound()),
+        bound=bound(
+            {key: extras[key] for key in operators if key in extras},
+            extras.get("unit"),
+            at,
+            notes,
+            default=Bound(),
+        ),
         severity=severity(extras.get("severity"), at, notes),
         quarantine=quarantine(extras, at, notes),
     )
@@ -226,7 +271,9 @@ def _listed(value: str | list[str] | None) -> list[str]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _with_freshness(tables: dict[str, Table], standard: OpenDataContractStandard, notes: Notes) -> dict[str, Table]:
+def _with_freshness(
+    tables: dict[str, Table], standard: OpenDataContractStandard, notes: Notes
+) -> dict[str, Table]:
     found = dict(tables)
     for item in standard.slaProperties or []:
         if (item.property or "").lower() not in ("freshness", "fr"):
@@ -251,7 +298,9 @@ def _freshness(
         if found.logical_type in (LogicalType.TIMESTAMP, LogicalType.DATE)
     ]
     if element not in elements:
-        notes.refuse(at, f"element is {element!r}; it is `table.column`, a time.", value=element, valid=elements)
+        notes.refuse(
+            at, f"element is {element!r}; it is `table.column`, a time.", value=element, valid=elements
+        )
         return "", None
     hours = _HOURS.get((item.unit or "").lower())
     if hours is None:

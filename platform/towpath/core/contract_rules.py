@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from open_data_contract_standard.model import CustomProperty, DataQuality, EnumValue
@@ -55,18 +55,24 @@ class Notes:
     def refuse(
         self, where: str, message: str, *, value: object = None, valid: Iterable[object] = (), hint: str = ""
     ) -> None:
-        self.problems.append(DeclarationError(f"{self.origin}: {where}: {message}", value=value, valid=valid, hint=hint))
+        self.problems.append(
+            DeclarationError(f"{self.origin}: {where}: {message}", value=value, valid=valid, hint=hint)
+        )
 
     def raise_any(self) -> None:
         if self.problems:
             raise Problems(self.problems)
 
-    def custom(self, at: str, properties: Sequence[CustomProperty] | None, known: Sequence[str]) -> dict[str, Any]:
+    def custom(
+        self, at: str, properties: Sequence[CustomProperty] | None, known: Sequence[str]
+    ) -> dict[str, Any]:
         """Custom properties that Towpath reads; others are the producer's own, unless they are one of ours misspelt."""
         found = odcs.custom(properties)
         for name in found:
             if name not in known and (meant := odcs.misspelt(name, known)):
-                self.refuse(f"{at}.customProperties", f"{name!r} is not read; {meant!r} is.", value=name, valid=known)
+                self.refuse(
+                    f"{at}.customProperties", f"{name!r} is not read; {meant!r} is.", value=name, valid=known
+                )
         return {name: value for name, value in found.items() if name in known}
 
 
@@ -86,25 +92,33 @@ def quarantine(extras: Mapping[str, Any], at: str, notes: Notes) -> bool | None:
     return value
 
 
-def bound(given: Mapping[str, Any], unit: object, at: str, notes: Notes, *, default: Bound | None = None) -> Bound:
+def bound(
+    given: Mapping[str, Any], unit: object, at: str, notes: Notes, *, default: Bound | None = None
+) -> Bound:
     """The one operator given, with its numbers and unit."""
     if len(given) != 1:
         if default is not None and not given:
             return default
-        notes.refuse(at, f"{len(given)} operators; a rule has exactly one.", value=", ".join(given), valid=Operator)
+        notes.refuse(
+            at, f"{len(given)} operators; a rule has exactly one.", value=", ".join(given), valid=Operator
+        )
         return Bound()
     (key, value), operator = next(iter(given.items())), Operator(next(iter(given)))
     pair = operator in (Operator.BETWEEN, Operator.NOT_BETWEEN)
     numbers = value if isinstance(value, list) else [value]
     if len(numbers) != (2 if pair else 1) or not all(_number(one) for one in numbers):
-        notes.refuse(at, f"{key} is {value!r}; it takes {'two numbers' if pair else 'a number'}.", value=value)
+        notes.refuse(
+            at, f"{key} is {value!r}; it takes {'two numbers' if pair else 'a number'}.", value=value
+        )
         return Bound()
     if pair and numbers[0] > numbers[1]:
         notes.refuse(at, f"{key} is {value!r}; the smaller number comes first.", value=value)
     if unit is not None and unit not in tuple(Unit):
         notes.refuse(at, f"unit is {unit!r}.", value=unit, valid=Unit)
         return Bound()
-    return Bound(operator=operator, values=tuple(float(one) for one in numbers), unit=Unit(str(unit or "rows")))
+    return Bound(
+        operator=operator, values=tuple(float(one) for one in numbers), unit=Unit(str(unit or "rows"))
+    )
 
 
 def limits(
@@ -116,9 +130,16 @@ def limits(
         if key not in _OPTIONS[kind]:
             notes.refuse(at, f"{key!r} does not belong to {kind}.", value=key, valid=_OPTIONS[kind])
     if "timezone" in options and not isinstance(options["timezone"], bool):
-        notes.refuse(at, f"timezone is {options['timezone']!r}.", value=options["timezone"], valid=["true", "false"])
+        notes.refuse(
+            at, f"timezone is {options['timezone']!r}.", value=options["timezone"], valid=["true", "false"]
+        )
     if (zone := options.get("defaultTimezone", "UTC")) not in ("UTC", "Etc/UTC"):
-        notes.refuse(at, f"defaultTimezone is {zone!r}; times without a zone are read as UTC.", value=zone, valid=["Etc/UTC"])
+        notes.refuse(
+            at,
+            f"defaultTimezone is {zone!r}; times without a zone are read as UTC.",
+            value=zone,
+            valid=["Etc/UTC"],
+        )
     values = [item.value for item in enum or []]
     return _limits(kind, {**_from_format(kind, options, at, notes), **options}, values, at, notes)
 
@@ -141,21 +162,26 @@ def _from_format(kind: LogicalType, options: Mapping[str, Any], at: str, notes: 
         }  # fmt: skip
     if kind is LogicalType.NUMBER and name in _FLOATS:
         return {}
-    valid = {LogicalType.STRING: tuple(_FORMATS), LogicalType.NUMBER: _FLOATS}.get(kind, ("i8 to i64", "u8 to u64"))
-    notes.refuse(at, f"format {name!r} is not checked.", value=name, valid=valid, hint="Or write a `pattern`.")
+    valid = {LogicalType.STRING: tuple(_FORMATS), LogicalType.NUMBER: _FLOATS}.get(
+        kind, ("i8 to i64", "u8 to u64")
+    )
+    notes.refuse(
+        at, f"format {name!r} is not checked.", value=name, valid=valid, hint="Or write a `pattern`."
+    )
     return {}
 
 
-def _limits(kind: LogicalType, options: Mapping[str, Any], values: Sequence[Any], at: str, notes: Notes) -> Limits:
+def _limits(
+    kind: LogicalType, options: Mapping[str, Any], values: Sequence[Any], at: str, notes: Notes
+) -> Limits:
     low, low_open = _end(kind, options, "minimum", "exclusiveMinimum", at, notes)
     high, high_open = _end(kind, options, "maximum", "exclusiveMaximum", at, notes)
-    if low is not None and high is not None and type(low) is not str and type(high) is not str:
-        if low > high or (low == high and (low_open or high_open)):
-            notes.refuse(at, f"nothing lies between {low} and {high}.", value=f"{low}..{high}")
-    elif isinstance(low, str) and isinstance(high, str) and _moment(low, kind) > _moment(high, kind):
+    if low is not None and high is not None and (low > high or (low == high and (low_open or high_open))):
         notes.refuse(at, f"nothing lies between {low} and {high}.", value=f"{low}..{high}")
     lengths = [options.get("minLength"), options.get("maxLength")]
-    if any(one is not None and (isinstance(one, bool) or not isinstance(one, int) or one < 0) for one in lengths):
+    if any(
+        one is not None and (isinstance(one, bool) or not isinstance(one, int) or one < 0) for one in lengths
+    ):
         notes.refuse(at, f"lengths are {lengths}; they are whole numbers from 0.", value=str(lengths))
     elif None not in lengths and lengths[0] > lengths[1]:
         notes.refuse(at, f"minLength {lengths[0]} is above maxLength {lengths[1]}.", value=lengths[0])
@@ -188,7 +214,7 @@ def _end(
         return None, False
     if kind in _ISO:
         try:
-            _moment(value, kind)
+            return _moment(value, kind), name == exclusive
         except (ValueError, TypeError):
             notes.refuse(at, f"{name} is {value!r}; it is a {kind} in ISO 8601.", value=value)
             return None, False
@@ -198,9 +224,13 @@ def _end(
     return value, name == exclusive
 
 
-def _moment(value: str, kind: LogicalType) -> Any:
+def _moment(value: str, kind: LogicalType) -> str:
+    """The limit in one form, so that texts compare as times do: an instant in UTC, without its zone."""
     found = _ISO[kind].fromisoformat(value)
-    return found.replace(tzinfo=None) if isinstance(found, datetime) and found.utcoffset() is None else found
+    if isinstance(found, datetime):
+        aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return aware.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
+    return found.isoformat()
 
 
 def _pattern(value: object, at: str, notes: Notes) -> str | None:
@@ -221,7 +251,12 @@ def _pattern(value: object, at: str, notes: Notes) -> str | None:
 
 
 def _values(kind: LogicalType, values: Sequence[Any], at: str, notes: Notes) -> tuple[Scalar, ...]:
-    right = {LogicalType.STRING: str, LogicalType.BOOLEAN: bool, LogicalType.INTEGER: int, LogicalType.NUMBER: (int, float)}
+    right = {
+        LogicalType.STRING: str,
+        LogicalType.BOOLEAN: bool,
+        LogicalType.INTEGER: int,
+        LogicalType.NUMBER: (int, float),
+    }
     for value in values:
         wrong = isinstance(value, bool) is not (kind is LogicalType.BOOLEAN)
         if kind not in right or wrong or not isinstance(value, right[kind]):
@@ -248,10 +283,14 @@ def rule(item: DataQuality, at: str, notes: Notes, *, column: tuple[str, Logical
         "quarantine": quarantine(extras, at, notes),
     }
     if kind == "sql":
-        if not re.match(r"\s*(select|with)\b", item.query or "", re.IGNORECASE) or ";" in (item.query or "").rstrip("; \n\t"):
+        if not re.match(r"\s*(select|with)\b", item.query or "", re.IGNORECASE) or ";" in (
+            item.query or ""
+        ).rstrip("; \n\t"):
             notes.refuse(at, "query is not one SELECT.", value=item.query)
         limit = bound(operators, item.unit, at, notes)
-        return Rule(metric=None, query=(item.query or "").strip().rstrip(";"), columns=names, bound=limit, **shared)
+        return Rule(
+            metric=None, query=(item.query or "").strip().rstrip(";"), columns=names, bound=limit, **shared
+        )
     metric = _metric(item, column is not None, at, notes)
     if metric is None:
         return None
@@ -288,7 +327,10 @@ def _arguments(
         return {"columns": (column[0],), "missing": tuple(given.get("missingValues") or (None,))}
     if metric is Metric.INVALID_VALUES and given:
         options = {key: value for key, value in given.items() if key != "validValues"}
-        return {"columns": (column[0],), "limits": _limits(column[1], options, given.get("validValues") or [], at, notes)}
+        return {
+            "columns": (column[0],),
+            "limits": _limits(column[1], options, given.get("validValues") or [], at, notes),
+        }
     return {"columns": (column[0],)}
 
 

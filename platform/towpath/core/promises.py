@@ -98,7 +98,9 @@ class Bound:
 
     def text(self, unit: str | None = None) -> str:
         """For people: `at most 5 %`, `0 rows`."""
-        suffix = {"percent": " %", "": ""}.get(unit if unit is not None else self.unit, f" {unit or self.unit}")
+        suffix = {"percent": " %", "": ""}.get(
+            unit if unit is not None else self.unit, f" {unit or self.unit}"
+        )
         if unit is None and not self.tolerates:
             return "0 rows"
         return _WORDS[self.operator].format(*(f"{value:,.10g}" for value in self.values)) + suffix
@@ -200,7 +202,9 @@ class Table:
 
     def key(self, columns: tuple[str, ...]) -> bool:
         """Whether those columns are promised to name one row."""
-        return set(columns) == set(self.primary_key) or (len(columns) == 1 and self.columns[columns[0]].unique)
+        return set(columns) == set(self.primary_key) or (
+            len(columns) == 1 and self.columns[columns[0]].unique
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +257,8 @@ def check_references(contracts: Sequence[Contract]) -> None:
             if table.name in tables:
                 problems.append(
                     DeclarationError(
-                        f"Table {table.name!r} is declared by two contracts ({contract.id}).", value=table.name
+                        f"Table {table.name!r} is declared by two contracts ({contract.id}).",
+                        value=table.name,
                     )
                 )
             tables.setdefault(table.name, table)
@@ -264,21 +269,33 @@ def check_references(contracts: Sequence[Contract]) -> None:
         raise Problems(problems)
 
 
-def _reference_problems(table: Table, reference: Reference, tables: Mapping[str, Table]) -> list[TowpathError]:
-    where = f"{table.name}.{', '.join(reference.columns)} refers to {reference.table}.{', '.join(reference.to)}"
+def _reference_problems(
+    table: Table, reference: Reference, tables: Mapping[str, Table]
+) -> list[TowpathError]:
+    where = (
+        f"{table.name}.{', '.join(reference.columns)} refers to {reference.table}.{', '.join(reference.to)}"
+    )
     target = tables.get(reference.table)
     if target is None:
-        return [DeclarationError(f"{where}, a table that no contract declares.", value=reference.table, valid=tables)]
+        return [
+            DeclarationError(
+                f"{where}, a table that no contract declares.", value=reference.table, valid=tables
+            )
+        ]
     unknown = [name for name in reference.to if name not in target.columns]
     if unknown:
         return [
-            DeclarationError(f"{where}: there is no column {unknown[0]!r}.", value=unknown[0], valid=target.columns)
+            DeclarationError(
+                f"{where}: there is no column {unknown[0]!r}.", value=unknown[0], valid=target.columns
+            )
         ]
     problems: list[TowpathError] = []
     for ours, theirs in zip(reference.columns, reference.to, strict=True):
         kinds = (table.columns[ours].logical_type, target.columns[theirs].logical_type)
         if kinds[0] is not kinds[1] and set(kinds) != {LogicalType.NUMBER, LogicalType.INTEGER}:
-            problems.append(DeclarationError(f"{where}: {kinds[0]} cannot refer to {kinds[1]}.", value=str(kinds[0])))
+            problems.append(
+                DeclarationError(f"{where}: {kinds[0]} cannot refer to {kinds[1]}.", value=str(kinds[0]))
+            )
     if not target.key(reference.to):
         problems.append(
             DeclarationError(

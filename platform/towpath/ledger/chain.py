@@ -191,7 +191,8 @@ def verify_stored(rows: Iterable[Stored | Fault]) -> Verification:
             continue
         faults.extend(Fault(sequence=row.sequence, what=what) for what in contradictions(row))
         faults.extend(_misplaced(row, place))
-        place = _Place(sequence=row.sequence, hash=row.hash, known=True)
+        if row.sequence > place.sequence:
+            place = _Place(sequence=row.sequence, hash=row.hash, known=True)
     return Verification(records=count, head=place.hash, faults=tuple(faults))
 
 

@@ -39,16 +39,17 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the record and writes nothing."""
+        """A transaction that writes nothing; each of its queries sees one state of the record."""
         with self.translated(), self.engine.connect() as connection:
+            _limit_waiting(connection)
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that holds the lock of writers; committed at the end, rolled back on an error."""
         with self.translated(), self.engine.execution_options(**{_WRITES: True}).begin() as connection:
+            _limit_waiting(connection)
             if connection.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             yield connection
 
@@ -63,6 +64,12 @@ class Database:
             raise Unreachable(
                 f"Every connection to the ledger {self.name} is in use.", hint="Try again later."
             ) from error
+
+
+def _limit_waiting(connection: Connection) -> None:
+    """Wait for locks no longer than SQLite does. Local to the transaction: a pooler may share the session."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
 
 
 def connect(url: str) -> Database:

@@ -125,7 +125,8 @@ class SqlLedger:
         """
         with self._database.reading() as connection:
             query = _rows().order_by(records.c.sequence).execution_options(yield_per=_PAGE)
-            return chain.verify_stored(_stored(row) for row in connection.execute(query).mappings())
+            with connection.execute(query) as result:
+                return chain.verify_stored(_stored(row) for row in result.mappings())
 
 
 def _rows() -> Select[Any]:

@@ -96,7 +96,7 @@ def _view_findings(rows: pd.DataFrame, view: str, asked: pd.Series[pd.Timestamp]
         return [_unproven(view, f"View {view} joined no row to any of {count(len(rows))}, so nothing was compared.")]
     unknown = int((stamped & ~known).sum())
     if unknown:
-        return [_unproven(view, f"{count(unknown)} joined from view {view} do not say when they were created.")]
+        return [_unproven(view, f"Of view {view}, {count(unknown)} joined without saying when created.")]
     return []
 
 

@@ -9,10 +9,11 @@ The expected calibration error (Naeini, Cooper and Hauskrecht 2015, AAAI) uses b
 2019 (*Measuring Calibration in Deep Learning*) and Roelofs et al. 2022 (*Mitigating Bias in Calibration Error
 Estimation*, AISTATS) found less biased than bins of equal width. It is biased upward all the same: an absolute value of
 noise is never zero. Resampling adds that noise a second time, so that a percentile interval would count the bias twice
-and can lie wholly above the truth. Its interval is therefore the standard one (Efron and Tibshirani, chapters 10 and
-12): the estimate and a normal quantile of bootstrap standard errors, with the bootstrap's estimate of the bias taken
-off at the lower end only. A gate looks at the upper end: the bias may count against a model once, never for it. What
-happens inside a bin is not seen (Kumar, Liang and Ma 2019, *Verified Uncertainty Calibration*).
+and can lie wholly above the truth. Its interval is therefore the standard one (Efron and Tibshirani, chapter 12): the
+estimate and a normal quantile of bootstrap standard errors, and at the lower end less the most that the bias can be,
+the error that a perfectly calibrated model would show on these rows. A gate looks at the upper end: the bias may count
+against a model once, never for it. What happens inside a bin is not seen (Kumar, Liang and Ma 2019, *Verified
+Uncertainty Calibration*).
 """
 
 from __future__ import annotations
@@ -198,10 +199,17 @@ def _estimate(value: float, draws: Floats, n: int, confidence: float) -> Estimat
     return Estimate(value=value, low=low, high=high, n=n)
 
 
-def _calibration_estimate(value: float, draws: Floats, n: int, confidence: float) -> Estimate:
+def _calibration_estimate(value: float, draws: Floats, scored: Scored, confidence: float) -> Estimate:
     reach = float(norm.ppf((1 + confidence) / 2) * np.nanstd(draws, ddof=1))
-    bias = max(0.0, float(np.nanmean(draws)) - value)
-    return Estimate(value=value, low=max(0.0, value - bias - reach), high=min(1.0, value + reach), n=n)
+    low = max(0.0, value - _noise_floor(scored) - reach)
+    return Estimate(value=value, low=low, high=min(1.0, value + reach), n=scored.n)
+
+
+def _noise_floor(scored: Scored) -> float:
+    """The calibration error that noise alone is expected to show: a mean absolute normal deviate for each bin."""
+    ranked = scored.probabilities[scored.order]
+    variances = np.add.reduceat(ranked * (1 - ranked), scored.bins)
+    return float(np.sqrt(2 / np.pi * variances).sum() / scored.n)
 
 
 def require_both_classes(scored: Scored, what: str) -> None:
@@ -234,7 +242,7 @@ def measure(
         roc_auc=ranking,
         log_loss=loss,
         brier=brier,
-        calibration=_calibration_estimate(values[3], draws[:, 3], scored.n, confidence),
+        calibration=_calibration_estimate(values[3], draws[:, 3], scored, confidence),
         positives=int(scored.labels.sum()),
     )
 

@@ -21,7 +21,7 @@ from towpath.core.errors import BadInput, Unwritable
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Bin, Metrics, Scored, reliability
 from towpath.measure.slices import Group
-from towpath.measure.verdicts import number
+from towpath.measure.verdicts import count, number
 
 DPI = 120
 INK, BLUE, ORANGE, RED, GREY, PALE = "#222b33", "#1f6fb2", "#c96a12", "#b3261e", "#7a858f", "#dfe5ea"
@@ -130,7 +130,7 @@ def importances(path: Path, found: Sequence[Importance]) -> Path:
     shown = list(found[:_MOST_BARS])[::-1]
 
     def draw() -> Figure:
-        figure = _figure(7.2, 1.5 + 0.28 * len(shown))
+        figure = _figure(7.2, 1.7 + 0.28 * len(shown))
         axes = figure.subplots()
         increases = [item.increase for item in shown]
         axes.barh(
@@ -148,7 +148,7 @@ def importances(path: Path, found: Sequence[Importance]) -> Path:
         axes.set_xlabel("increase in log loss when shuffled (nats), ± 1 sd")
         more = f", the first {len(shown)} of {len(found)}" if len(found) > len(shown) else ""
         best = found[0]
-        _title(axes, "Permutation importance", f"Strongest: {best.column}, +{number(best.increase)} nats{more}")
+        _title(axes, "Permutation importance", f"Strongest: {_short(best.column)}, +{number(best.increase)} nats{more}")
         _clean(axes, grid="x")
         return figure
 
@@ -174,7 +174,9 @@ def groups(path: Path, found: Sequence[Group]) -> Path:
         verdict = f"{missed} do not meet their bound" if missed else "all meet their bound"
         unjudged = len(found) - len(judged)
         small = f"; {unjudged} too small to judge" if unjudged else ""
-        _title(rows[0], "Slices", f"{len(judged)} groups judged, {verdict} with the interval's lower end{small}")
+        _title(
+            rows[0], "Slices", f"{count(len(judged), 'group')} judged, {verdict} with the interval's lower end{small}"
+        )
         rows[-1].set_xlabel("ROC AUC and its interval")
         figure.align_ylabels(rows)
         return figure
@@ -223,9 +225,10 @@ def _figure(width: float, height: float) -> Figure:
 
 def _title(axes: Any, what: str, figures: str) -> None:
     axes.set_title(f"{what}\n", loc="left", fontsize=13, fontweight="bold", color=INK)
-    axes.annotate(
+    subtitle = axes.annotate(
         figures, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=INK
     )
+    subtitle.set_in_layout(False)  # a long one shall run over the edge rather than squeeze the plot
 
 
 def _clean(axes: Any, *, grid: str = "both") -> None:
@@ -238,7 +241,7 @@ def _clean(axes: Any, *, grid: str = "both") -> None:
     axes.tick_params(colors=INK, labelsize=9)
 
 
-def _short(text: str, length: int = 36) -> str:
+def _short(text: str, length: int = 32) -> str:
     """Long names lose their middle: columns of one family differ at their ends."""
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-(length // 2 - 1) :]}"
 

@@ -1,0 +1,191 @@
+"""`towpath ledger`"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from towpath.cli import options, output
+from towpath.cli.exits import Exit
+from towpath.core.errors import BadInput, NotFound, Unwritable
+
+if TYPE_CHECKING:
+    from towpath.core.evidence import Record
+    from towpath.ports import Ledger, Verification
+
+app = typer.Typer(help="Read, verify and export the record of everything that was done.", no_args_is_help=True)
+
+
+@app.command()
+def verify(
+    file: Annotated[
+        Path | None, typer.Option(metavar="EXPORT", help="Verify an exported ledger instead, without its database.")
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Recompute every hash of the ledger and name the records that are not as they were written; exit code 4 if any.
+
+    Example: towpath ledger verify --file ledger.jsonl
+    """
+    from towpath.cli import opening
+
+    if file is None:
+        with opening.ledger(opening.settings()) as ledger:
+            found = ledger.verify()
+    else:
+        found = _exported(file)
+    if as_json:
+        output.emit(_verification(found))
+    else:
+        _print_verification(found)
+    return Exit.GOOD if found.whole else Exit.INTEGRITY
+
+
+@app.command()
+def show(
+    sequence: Annotated[int | None, typer.Argument(metavar="RECORD", min=1, help="One record, in full.")] = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(metavar="CANDIDATE", help="What is written of one candidate.", autocompletion=options.candidates),
+    ] = None,
+    kind: Annotated[Literal["entry", "decision", "incident"] | None, typer.Option(help="One kind only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the last records.")] = 20,
+    as_json: options.Json = False,
+) -> int:
+    """List the last records, or show one in full.
+
+    Example: towpath ledger show 7
+    """
+    from towpath.cli import opening
+    from towpath.core.evidence import RecordKind
+
+    with opening.ledger(opening.settings()) as ledger:
+        if sequence is not None:
+            output.emit(_one(ledger, sequence).model_dump(mode="json"))
+            return Exit.GOOD
+        wanted = None if candidate is None else set(_written_of(candidate, ledger))
+        records = [
+            record
+            for record in ledger.records(kind=RecordKind(kind) if kind else None)
+            if wanted is None or record.digest in wanted or record.body.get("digest") in wanted
+        ]
+    last = list(deque(records, maxlen=limit))
+    if as_json:
+        output.emit([record.model_dump(mode="json") for record in last])
+        return Exit.GOOD
+    _print_records(last, len(records))
+    return Exit.GOOD
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines file to write; - for stdout.", allow_dash=True)],
+    as_json: options.Json = False,
+) -> int:
+    """Write the whole ledger as JSON Lines, which `towpath ledger verify --file` verifies anywhere.
+
+    Example: towpath ledger export ledger.jsonl
+    """
+    from towpath.cli import opening
+    from towpath.ledger.export import export as write
+
+    to_stdout = str(file) == "-"
+    if to_stdout and as_json:
+        raise BadInput("The export itself goes to stdout; --json would mix with it.", hint="Name a file, or leave --json.")
+    with opening.ledger(opening.settings()) as ledger:
+        if to_stdout:
+            write(ledger.records(), sys.stdout.buffer)
+            return Exit.GOOD
+        try:
+            with tempfile.TemporaryDirectory(prefix=".exporting-", dir=file.absolute().parent) as scratch:
+                whole = Path(scratch) / "ledger"
+                with whole.open("wb") as stream:
+                    count = write(ledger.records(), stream)
+                whole.replace(file)
+        except OSError as error:
+            raise Unwritable(
+                f"{file} cannot be written: {error.strerror}.", value=str(file), hint="Name a file in a folder you may write to."
+            ) from error
+    if as_json:
+        output.emit({"file": str(file.absolute()), "records": count})
+    else:
+        output.results().print(f"{count:,} records written. Verify them: towpath ledger verify --file {file}", soft_wrap=True)
+    return Exit.GOOD
+
+
+def _exported(file: Path) -> Verification:
+    from towpath.ledger.export import verify_export
+
+    try:
+        with file.open("rb") as stream:
+            return verify_export(stream)
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}.", value=str(file)) from error
+
+
+def _written_of(named: str, ledger: Ledger) -> list[str]:
+    """The digests of the entries of a candidate that has some, else of what incidents and decisions call by that id."""
+    from towpath.cli import opening
+
+    try:
+        return [entry.digest for entry in opening.candidate(named, ledger).entries]
+    except NotFound:
+        by_name = [record.digest for record in ledger.records(candidate=named)]
+        if not by_name:
+            raise
+        return by_name
+
+
+def _one(ledger: Ledger, sequence: int) -> Record:
+    found = next(iter(ledger.records(after=sequence - 1)), None)
+    if found is None or found.sequence != sequence:
+        raise NotFound(f"The ledger has no record {sequence}.", value=sequence, hint="`towpath ledger show` lists the last.")
+    return found
+
+
+def _verification(found: Verification) -> dict[str, Any]:
+    faults = [{"record": fault.sequence, "what": fault.what} for fault in found.faults]
+    return {"whole": found.whole, "records": found.records, "head": found.head, "faults": faults}
+
+
+def _print_verification(found: Verification) -> None:
+    console = output.results()
+    for fault in found.faults:
+        console.print(f"Record {fault.sequence}: {fault.what}", style="red", soft_wrap=True)
+    if found.whole:
+        console.print(f"{found.records:,} records, each as it was written. Last hash: {found.head}", soft_wrap=True)
+        console.print("Note the number and the hash elsewhere: records cut off the end leave no other trace.", soft_wrap=True)
+    else:
+        console.print(
+            f"{len(found.faults)} faults in {found.records:,} records. Nothing is promoted from it: restore it from its backup.",
+            soft_wrap=True,
+        )
+
+
+def _print_records(records: list[Record], total: int) -> None:
+    console = output.results()
+    table = output.table("record", "when", "kind", "stage", "candidate", "outcome", "who", right=["record"])
+    for record in records:
+        when = f"{record.at:%Y-%m-%d %H:%M:%S}"
+        outcome = output.badge(_outcome(record))
+        table.add_row(
+            str(record.sequence), when, record.kind.value, record.stage, record.candidate, outcome, record.actor
+        )
+    console.print(table)
+    if total > len(records):
+        console.print(f"The last {len(records)} of {total:,}; more with --limit.", soft_wrap=True)
+
+
+def _outcome(record: Record) -> str:
+    from towpath.core.evidence import Incident, RecordKind, worst
+
+    if record.kind is RecordKind.ENTRY:
+        return record.entry().outcome.value
+    if record.kind is RecordKind.DECISION:
+        return str(record.body.get("verdict", ""))
+    return worst(Incident.model_validate(record.body).findings).value

@@ -1,0 +1,72 @@
+"""`towpath promote`"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from towpath.cli import options, output
+from towpath.cli.exits import Exit
+from towpath.core.errors import BadInput, Denied
+
+if TYPE_CHECKING:
+    from towpath.core.policy import Decision
+
+
+def promote(
+    candidate: options.Candidate,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, in a few words; it is recorded.")],
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who decides; TOWPATH_ACTOR when left out, never the login name.")
+    ] = None,
+    project: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the model project; here when left out.", show_default=False)] = Path(),
+    as_json: options.Json = False,
+) -> int:
+    """Make a candidate the champion, if every gate was asked and allows it; the decision is recorded either way.
+
+    Example: towpath promote flights-1f2e3d4c5b6a --by "Ada Lovelace" --reason "better on every carrier"
+    """
+    from towpath import wiring
+    from towpath.cli import opening, walk
+    from towpath.cli.progress import StageProgress
+    from towpath.path import ORDER
+    from towpath.project import load
+    from towpath.stages.promote import promote as decide
+
+    actor = (by or "").strip() or options.actor()
+    if actor is None:
+        raise Denied(
+            "A promotion needs a person's name.", hint='Say who decides: --by "Ada Lovelace", or set TOWPATH_ACTOR.'
+        )
+    settings = replace(opening.settings(), actor=actor)
+    with opening.ledger(settings) as ledger:
+        chosen = opening.candidate(candidate, ledger)
+    loaded = load(project)
+    if loaded.charter.project != chosen.project:
+        raise BadInput(
+            f"Candidate {chosen.id} belongs to project {chosen.project}, and {project} is {loaded.charter.project}.",
+            value=str(project),
+            hint="Name the project's folder: --project DIR.",
+        )
+    with output.libraries_on_stderr(), StageProgress(output.messages()) as progress:
+        with walk.opened(settings, loaded, progress, as_of=None, order=ORDER) as work:
+            decision = decide(chosen, work, reason=reason, now=wiring.now())
+    if as_json:
+        output.emit({**decision.model_dump(mode="json"), "by": actor, "reason": reason})
+    else:
+        _print(decision, actor)
+    return Exit.GOOD if decision.verdict == "PROMOTE" else Exit.REFUSED
+
+
+def _print(decision: Decision, actor: str) -> None:
+    console = output.results()
+    console.print(output.badge(decision.verdict.value), decision.candidate, f"by {actor}")
+    for reason in decision.reasons:
+        console.print(f"  {reason}", soft_wrap=True)
+    if decision.verdict == "PROMOTE":
+        console.print(f"{decision.candidate} is the champion. Watch it: towpath monitor", soft_wrap=True)
+    else:
+        console.print("Nothing was promoted; the decision is in the ledger: towpath ledger show --kind decision", soft_wrap=True)

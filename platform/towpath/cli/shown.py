@@ -1,0 +1,204 @@
+"""What `towpath show` shows of a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from towpath.cli import history, output, walk
+from towpath.cli.exports import report_folder, save
+from towpath.cli.figures import figures
+from towpath.core.digest import short
+from towpath.core.errors import BadInput, NotFound
+from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Record, RecordKind
+from towpath.core.gates import Stage, gate
+from towpath.ports import Ledger, Objects
+
+_REASONS = "_reasons"
+
+
+def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: bool) -> None:
+    """The candidate, or one stage of it: refusals first, then entries, findings, facts and attachments."""
+    entries = (candidate.entry(stage),) if stage else candidate.entries
+    records = {record.digest: record for record in ledger.records(project=candidate.project, kind=RecordKind.ENTRY)}
+    decisions = [
+        record
+        for record in ledger.records(project=candidate.project, kind=RecordKind.DECISION)
+        if record.body.get("digest") == candidate.digest
+    ]
+    if as_json:
+        output.emit(_document(candidate, entries, records, decisions))
+        return
+    console = output.results()
+    console.print(f"{candidate.id}  {candidate.digest}", style="bold", soft_wrap=True)
+    if candidate.outcome is not Outcome.PASS:
+        walk.refusals(candidate)
+    for record in decisions:
+        console.print(
+            f"{record.body.get('verdict')} by {record.actor} on {record.at:%Y-%m-%d %H:%M} UTC: {record.body.get('reason')}",
+            soft_wrap=True,
+        )
+    _entries(entries, records)
+    _findings(entries)
+    if stage:
+        console.print("Facts", style="bold")
+        for name, value in entries[0].facts.items():
+            console.print(f"  {name}: {_short(value)}", soft_wrap=True)
+    _attachments(entries)
+
+
+def finding(candidate: Candidate, code: str, *, as_json: bool) -> None:
+    """Every finding of one gate, in full. Raises `DeclarationError` for an unknown gate, `NotFound` for one not asked."""
+    asked = gate(code)
+    found = [(entry, item) for entry in candidate.entries for item in entry.findings if item.code == code]
+    if not found:
+        raise NotFound(
+            f"Candidate {candidate.id} was not asked {code}.",
+            value=code,
+            valid=sorted({item.code for item in candidate.findings}),
+        )
+    if as_json:
+        output.emit([{"stage": entry.stage, "entry": entry.digest, **history.refusal(item)} for entry, item in found])
+        return
+    console = output.results()
+    console.print(f"{code}: {asked.asks}", style="bold", soft_wrap=True)
+    for entry, item in found:
+        _finding(entry, item)
+    if any(item.outcome is not Outcome.PASS for _, item in found):
+        console.print(asked.mend, soft_wrap=True)
+
+
+def quarantine(candidate: Candidate, table: str, objects: Objects, *, limit: int, as_json: bool) -> None:
+    """The first quarantined rows of a table, each with its reasons. What the contract does not show to everyone is withheld."""
+    import pyarrow.parquet as pq
+
+    entry = candidate.entry(Stage.VALIDATE)
+    aside = entry.subjects_of("quarantine")
+    tables = entry.subjects_of("table")
+    if table not in tables:
+        raise BadInput(f"Candidate {candidate.id} has no table {table!r}.", value=table, valid=sorted(tables))
+    rows: list[dict[str, Any]] = []
+    withheld: set[str] = set()
+    if table in aside:
+        with pq.ParquetFile(objects.fetch(aside[table].digest)) as file:
+            rows = next(file.iter_batches(batch_size=limit)).to_pylist()
+        withheld = _withheld(entry, table, objects)
+    total = (aside[table].rows or 0) if table in aside else 0
+    shown = [_row(row, withheld) for row in rows]
+    if as_json:
+        output.emit({"table": table, "quarantined": total, "withheld": sorted(withheld), "rows": shown})
+        return
+    console = output.results()
+    console.print(f"{table}: {total:,} rows set aside" + (f", the first {len(shown):,}:" if total > len(shown) else ""))
+    for number, row in enumerate(shown, start=1):
+        for reason in row["reasons"]:
+            console.print(f"{number:>6}  {reason}", soft_wrap=True)
+        values = ", ".join(f"{name}={value}" for name, value in row["values"].items())
+        console.print(f"        {values}", style="dim", soft_wrap=True)
+    if total:
+        console.print(f"All of them: towpath show {candidate.id} --save quarantine/{table} FILE.parquet", soft_wrap=True)
+
+
+def write_out(candidate: Candidate, name: str, objects: Objects, *, target: Path | None, state: Path) -> Path:
+    """Write an attachment, or a subject as `kind/name`, to `target` or to the candidate's report folder."""
+    stored = {
+        f"{subject.kind}/{subject.name}": subject.digest
+        for entry in candidate.entries
+        for subject in entry.subjects
+        if subject.size is not None  # the others are named by digest only, and not stored
+    }
+    stored |= {item.name: item.digest for entry in candidate.entries for item in entry.attachments}
+    if name not in stored:
+        raise NotFound(f"Candidate {candidate.id} has nothing stored as {name!r}.", value=name, valid=sorted(stored))
+    file = target or report_folder(state, candidate) / (name.replace("/", "-"))
+    return save(objects, stored[name], file / Path(name).name if file.is_dir() else file).absolute()
+
+
+def _withheld(entry: Entry, table: str, objects: Objects) -> set[str]:
+    import yaml
+
+    from towpath.core import contract as contracts
+
+    subject = entry.subject("contract", table)
+    document = yaml.safe_load(objects.fetch(subject.digest).read_text(encoding="utf-8"))
+    columns = contracts.parse(document, origin=f"the contract of {table}").table(table).columns
+    return {column.name for column in columns.values() if not column.shown}
+
+
+def _row(row: Mapping[str, Any], withheld: set[str]) -> dict[str, Any]:
+    values = {name: "(withheld)" if name in withheld else value for name, value in row.items() if name != _REASONS}
+    return {"reasons": list(row.get(_REASONS) or []), "values": values}
+
+
+def _document(
+    candidate: Candidate, entries: tuple[Entry, ...], records: Mapping[str, Record], decisions: list[Record]
+) -> dict[str, Any]:
+    return {
+        "candidate": candidate.id,
+        "digest": candidate.digest,
+        "project": candidate.project,
+        "outcome": candidate.outcome.value,
+        "refused": [history.refusal(item) for item in history.failed(candidate.findings)],
+        "decisions": [record.model_dump(mode="json") for record in decisions],
+        "entries": [
+            {
+                **entry.model_dump(mode="json"),
+                "digest": entry.digest,
+                "outcome": entry.outcome.value,
+                "sequence": records[entry.digest].sequence,
+                "at": records[entry.digest].at.isoformat(),
+                "actor": records[entry.digest].actor,
+            }
+            for entry in entries
+        ],
+    }
+
+
+def _entries(entries: tuple[Entry, ...], records: Mapping[str, Record]) -> None:
+    table = output.table("record", "stage", "outcome", "entry", "when", "who", "figures", right=["record"])
+    for entry in entries:
+        record = records[entry.digest]
+        when = f"{record.at:%Y-%m-%d %H:%M}"
+        outcome = output.badge(entry.outcome.value)
+        table.add_row(str(record.sequence), entry.stage, outcome, short(entry.digest), when, record.actor, figures(entry))
+    output.results().print(table)
+
+
+def _findings(entries: tuple[Entry, ...]) -> None:
+    table = output.table("outcome", "gate", "subject", "reason")
+    for entry in entries:
+        for item in entry.findings:
+            severity = " (warning)" if item.severity == "warning" and item.outcome is not Outcome.PASS else ""
+            table.add_row(output.badge(item.outcome.value), item.code, item.subject, item.reason + severity)
+    output.results().print(table)
+
+
+def _finding(entry: Entry, item: Finding) -> None:
+    console = output.results()
+    subject = f" {item.subject}" if item.subject else ""
+    console.print(output.badge(item.outcome.value), f"{entry.stage}{subject}: {item.reason}", soft_wrap=True)
+    interval = f" [{item.interval[0]:g}, {item.interval[1]:g}]" if item.interval else ""
+    lines = {
+        "measured": f"{item.measured}{interval} {item.unit}".strip() if item.measured is not None else "",
+        "bound": item.bound,
+        "sample": f"{item.sample_size:,}" if item.sample_size is not None else "",
+        "source": item.source,
+        "severity": item.severity.value,
+    }
+    for name, value in lines.items():
+        if value:
+            console.print(f"    {name}: {value}", style="dim", soft_wrap=True)
+
+
+def _attachments(entries: tuple[Entry, ...]) -> None:
+    attached = [item for entry in entries for item in entry.attachments]
+    if attached:
+        names = ", ".join(f"{item.name} ({output.size(item.size)})" for item in attached)
+        output.results().print(f"Attached: {names}. Open one with --open NAME.", soft_wrap=True)
+
+
+def _short(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,462 @@
+"""Data checks by Great Expectations on real engines: every check seen to pass and to bite, and the rows set aside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from adapters import shop_tables
+from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
+from towpath.adapters.great_expectations_engines import DuckDB, PostgreSQL
+from towpath.core import digest
+from towpath.core.contract import Contract, parse
+from towpath.core.errors import BadInput, Misconfigured, Unreachable
+from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.ports import CheckReport
+from unit.shop import column, contract, document
+
+# Great Expectations imports a module of the standard library that is deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants' is deprecated:DeprecationWarning")
+
+AS_OF = datetime(2024, 6, 3, 12, tzinfo=UTC)
+
+# One sabotage a column, so that each is seen on its own; the rows are told apart by `id`.
+BROKEN = """
+SELECT * REPLACE (
+    CASE WHEN id = 10 THEN 9 WHEN id = 9 THEN 9 ELSE id END AS id,
+    CASE WHEN id = 1 THEN NULL WHEN id IN (2, 3) THEN 77 ELSE customer END AS customer,
+    CASE WHEN id = 1 THEN 'ab' WHEN id = 2 THEN 'AB-12345678:x' ELSE code END AS code,
+    CASE WHEN id = 1 THEN 'lost' ELSE state END AS state,
+    CASE WHEN id IN (6, 7) THEN 'XL' ELSE size END AS size,
+    CASE WHEN id = 1 THEN 0 WHEN id = 2 THEN 1000.6 WHEN id = 3 THEN 0.25 ELSE amount END AS amount,
+    CASE WHEN id IN (1, 2) THEN 0 ELSE pieces END AS pieces,
+    CASE WHEN id IN (6, 7, 8) THEN 'n/a' ELSE note END AS note,
+    CASE WHEN id = 4 THEN NULL WHEN id > 6 THEN 'same' ELSE coupon END AS coupon,
+    CASE WHEN id = 1 THEN DATE '2023-12-31' ELSE placed_on END AS placed_on,
+    CASE WHEN id = 1 THEN TIMESTAMPTZ '2025-01-01 01:00:00+01' WHEN id = 2 THEN TIMESTAMPTZ '2025-01-01 00:59:59+01'
+         WHEN id = 3 THEN NULL ELSE placed_at END AS placed_at,
+    CASE WHEN id = 1 THEN TIMESTAMP '2024-01-01 00:00:00' WHEN id = 2 THEN TIMESTAMP '2024-05-01' ELSE packed_at END AS packed_at
+) FROM orders
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run and where it was."""
+
+    report: CheckReport
+    files: Mapping[str, Path]
+    folder: Path
+
+    def finding(self, code: str, subject: str, bound: str = "") -> Finding:
+        found = [one for one in self.report.findings if (one.code, one.subject) == (code, subject) and bound in one.bound]
+        assert len(found) == 1, found
+        return found[0]
+
+
+def run(
+    files: Mapping[str, Path], folder: Path, *, engine: DuckDB | PostgreSQL | None = None, of: Contract | None = None
+) -> Run:
+    checks = GreatExpectationsChecks(engine=engine or DuckDB())
+    report = checks.run(files, [of or contract()], as_of=AS_OF, folder=folder)
+    return Run(report=report, files=files, folder=folder)
+
+
+def query(sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("clean")
+    return run(shop_tables.write(folder / "in"), folder / "out")
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("broken")
+    return run(shop_tables.write(folder / "in", orders=BROKEN), folder / "out")
+
+
+# --- every check ------------------------------------------------------------------------------------------------------
+
+
+def test_data_that_keeps_its_contract_passes(clean: Run) -> None:
+    assert {finding.outcome for finding in clean.report.findings} == {Outcome.PASS}
+    assert len(clean.report.findings) == 30
+    kept = clean.report.tables["orders"]
+    assert (kept.rows, kept.quarantined, kept.quarantine is None) == (9, 1, False), "the one size that is tolerated"
+
+
+def test_nulls_never_violate_a_limit(clean: Run) -> None:
+    found = clean.finding("data.range", "orders.pieces")
+    assert (found.outcome, found.sample_size, found.measured) == (Outcome.PASS, 9, 0)
+
+
+# subject, part of the bound, outcome, measured, rows looked at
+BITES: list[tuple[str, str, str, Outcome, float, int]] = [
+    ("data.null", "orders.customer", "", Outcome.FAIL, 1, 10),
+    ("data.null", "orders.placed_at", "", Outcome.FAIL, 1, 10),
+    ("data.null", "orders.note", "50 %", Outcome.FAIL, 50.0, 10),
+    ("data.null", "orders.coupon", "40 %", Outcome.PASS, 40.0, 10),
+    ("data.range", "orders.amount", "outside", Outcome.FAIL, 2, 9),
+    ("data.range", "orders.amount", "multiple", Outcome.FAIL, 1, 9),
+    ("data.range", "orders.pieces", "", Outcome.FAIL, 2, 9),
+    ("data.range", "orders.code", "characters", Outcome.FAIL, 1, 9),
+    ("data.range", "orders.placed_on", "", Outcome.FAIL, 1, 10),
+    ("data.range", "orders.placed_at", "", Outcome.FAIL, 1, 9),
+    ("data.range", "orders.packed_at", "", Outcome.FAIL, 1, 9),
+    ("data.enumeration", "orders.state", "", Outcome.FAIL, 1, 9),
+    ("data.enumeration", "orders.size", "30 %", Outcome.FAIL, 33.3333, 9),
+    ("data.pattern", "orders.code", "", Outcome.FAIL, 1, 9),
+    ("data.unique", "orders.id", "", Outcome.FAIL, 1, 10),
+    ("data.unique", "orders.coupon", "less than 3", Outcome.FAIL, 3, 6),
+    ("data.unique", "orders.customer, placed_at", "", Outcome.PASS, 0, 8),
+    ("data.foreign_key", "orders.customer", "20 %", Outcome.FAIL, 22.2222, 9),
+    ("data.rule", "orders", "0 rows", Outcome.FAIL, 1, 10),
+]
+
+
+@pytest.mark.parametrize(("code", "subject", "bound", "outcome", "measured", "looked_at"), BITES)
+def test_every_check_bites(
+    broken: Run, code: str, subject: str, bound: str, outcome: Outcome, measured: float, looked_at: int
+) -> None:
+    found = broken.finding(code, subject, bound)
+    assert (found.outcome, found.measured, found.sample_size) == (outcome, measured, looked_at), found.reason
+    assert found.reason
+
+
+def test_a_sentence_names_rows_and_values(broken: Run) -> None:
+    assert broken.finding("data.range", "orders.amount", "outside").reason == (
+        "In 2 of 9 rows with a value (22.22 %) amount is outside 0 to 1000.5 (0 excluded); "
+        "for example 0.0 in row 1, 1000.6 in row 2."
+    )
+    assert broken.finding("data.range", "orders.pieces").severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("orders", "of", "code", "outcome", "measured"),
+    [
+        ("SELECT * REPLACE (placed_at - INTERVAL 4 DAY AS placed_at) FROM orders", None, "data.freshness", Outcome.FAIL, 138.0),
+        ("SELECT * FROM orders WHERE id < 8", None, "data.volume", Outcome.FAIL, 7),
+        ("SELECT * REPLACE (amount + 600 AS amount) FROM orders", "warning", "data.rule", Outcome.FAIL, 601.7),
+    ],
+)
+def test_checks_of_whole_tables_bite(
+    tmp_path: Path, orders: str, of: str | None, code: str, outcome: Outcome, measured: float
+) -> None:
+    changed = run(shop_tables.write(tmp_path / "in", orders=orders), tmp_path / "out")
+    found = [
+        one for one in changed.report.findings if one.code == code and (of is None or one.severity == of)
+    ]
+    assert [(one.outcome, pytest.approx(one.measured)) for one in found] == [(outcome, measured)]
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def outcomes(of: Run, subject: str) -> dict[str, Outcome]:
+    return {one.code: one.outcome for one in of.report.findings if one.subject == subject}
+
+
+def test_a_renamed_column(tmp_path: Path) -> None:
+    renamed = "SELECT * RENAME (amount AS amount_eur) FROM orders"
+    found = run(shop_tables.write(tmp_path / "in", orders=renamed), tmp_path / "out")
+    assert found.finding("data.schema", "orders.amount").reason == (
+        "`amount` is missing; `amount_eur`, not in the contract, looks like it."
+    )
+    assert found.finding("data.schema", "orders.amount_eur").outcome is Outcome.FAIL
+    assert outcomes(found, "orders.amount")["data.range"] is Outcome.INCONCLUSIVE
+    rule = [one for one in found.report.findings if one.code == "data.rule" and one.severity is Severity.WARNING]
+    assert [(one.outcome, one.reason) for one in rule] == [
+        (Outcome.INCONCLUSIVE, "Not asked: it needs orders.amount, which is missing.")
+    ]
+    assert found.report.tables["orders"].rows == 9
+
+
+def test_columns_of_the_wrong_type(tmp_path: Path) -> None:
+    typed = "SELECT * REPLACE (pieces::VARCHAR AS pieces, placed_at::TIMESTAMP AS placed_at) FROM orders"
+    found = run(shop_tables.write(tmp_path / "in", orders=typed), tmp_path / "out")
+    assert found.finding("data.schema", "orders.pieces").reason == "`pieces` is string; the contract says integer."
+    assert "without a time zone" in found.finding("data.schema", "orders.placed_at").reason
+    assert outcomes(found, "orders.pieces")["data.range"] is Outcome.INCONCLUSIVE
+    assert found.finding("data.freshness", "orders.placed_at").outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("cast", ["amount::BIGINT", "amount::DECIMAL(9, 1)", "amount::FLOAT"])
+def test_a_number_may_come_in_any_numeric_type(tmp_path: Path, cast: str) -> None:
+    typed = f"SELECT * REPLACE (greatest({cast}, 1) AS amount, pieces::UTINYINT AS pieces) FROM orders"
+    found = run(shop_tables.write(tmp_path / "in", orders=typed), tmp_path / "out")
+    assert found.finding("data.schema", "orders").outcome is Outcome.PASS
+
+
+def test_a_column_of_nothing_but_nulls(tmp_path: Path) -> None:
+    empty = "SELECT * REPLACE (NULL::VARCHAR AS amount, NULL::INTEGER AS customer) FROM orders"
+    found = run(shop_tables.write(tmp_path / "in", orders=empty), tmp_path / "out")
+    assert found.finding("data.schema", "orders").outcome is Outcome.PASS, "no value contradicts the type"
+    assert outcomes(found, "orders.amount") == {"data.range": Outcome.INCONCLUSIVE}
+    assert found.finding("data.null", "orders.customer").measured == 10
+    assert found.report.tables["orders"].quarantined == 10
+
+
+def test_an_empty_table(tmp_path: Path) -> None:
+    found = run(shop_tables.write(tmp_path / "in", orders="SELECT * FROM orders WHERE false"), tmp_path / "out")
+    of_orders = {one.code: one.outcome for one in found.report.findings if one.subject.startswith("orders")}
+    assert of_orders.pop("data.schema") is Outcome.PASS
+    assert of_orders.pop("data.volume") is Outcome.FAIL
+    assert set(of_orders.values()) == {Outcome.INCONCLUSIVE}
+    assert found.report.tables["orders"].rows == 0
+
+
+def test_a_table_that_is_not_delivered(tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    del files["customers"]
+    found = run(files, tmp_path / "out")
+    assert found.finding("data.schema", "customers").reason == "Table customers was not delivered."
+    assert found.finding("data.foreign_key", "orders.customer").outcome is Outcome.INCONCLUSIVE
+    assert found.finding("data.range", "orders.pieces").outcome is Outcome.PASS
+
+
+def test_a_rule_that_does_not_run_is_an_error(tmp_path: Path) -> None:
+    changed = document()
+    changed["schema"][1]["quality"] = [
+        {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE nothing > 1", "mustBe": 0},
+        {"type": "sql", "query": "SELECT sum(note) FROM {object}", "mustBe": 0},
+    ]
+    found = run(shop_tables.write(tmp_path / "in"), tmp_path / "out", of=parse(changed, origin="shop"))
+    rules = [one for one in found.report.findings if one.code == "data.rule"]
+    assert [one.outcome for one in rules] == [Outcome.ERROR, Outcome.ERROR]
+    assert all("could not be carried out" in one.reason for one in rules)
+    assert found.finding("data.range", "orders.pieces").outcome is Outcome.PASS, "the others are carried out"
+
+
+def test_names_that_are_words_of_sql(tmp_path: Path) -> None:
+    spelled = {
+        **document(),
+        "slaProperties": [],
+        "schema": [{"name": "order", "properties": [
+            {"name": "Group", "logicalType": "integer", "required": True, "unique": True, "logicalTypeOptions": {"maximum": 1}},
+            {"name": "the date", "logicalType": "date", "logicalTypeOptions": {"minimum": "2024-01-01"}},
+        ]}],
+    }  # fmt: skip
+    file = tmp_path / "in's" / "order.parquet"
+    file.parent.mkdir()
+    query(f"""COPY (SELECT n AS "Group", DATE '2024-01-01' - n::INTEGER AS "the date" FROM range(3) AS t(n))
+              TO '{str(file).replace("'", "''")}' (FORMAT parquet)""")
+    found = run({"order": file}, tmp_path / "out", of=parse(spelled, origin="x"))
+    assert found.finding("data.range", "order.Group").measured == 1
+    assert found.finding("data.range", "order.the date").measured == 2
+    assert found.report.tables["order"].quarantined == 2
+
+
+# --- rows set aside ---------------------------------------------------------------------------------------------------
+
+
+def test_failing_rows_are_set_aside_with_their_reasons(broken: Run) -> None:
+    table = broken.report.tables["orders"]
+    assert table.quarantine is not None
+    rows = query(f"SELECT coalesce(customer, -1), _reasons FROM '{table.quarantine}'")
+    assert len(rows) == table.quarantined == 9
+    assert rows[0][1] == [
+        "data.null: customer — is missing",
+        "data.pattern: code — does not match ^[A-Z]{2}(?:-[0-9]+)?:x$",
+        "data.enumeration: state — is none of new, it's paid",
+        "data.range: amount — is outside 0 to 1000.5 (0 excluded)",
+        "data.range: placed_on — is below 2024-01-01",
+        "data.range: placed_at — is above 2024-12-31 23:59:59",
+        "data.range: packed_at — is not above 2024-01-01 00:00:00",
+    ]
+    everything = " ".join(reason for _, reasons in rows for reason in reasons)
+    assert "pieces" not in everything, "a warning sets nothing aside"
+    assert "customers.id" not in everything, "a share of references that the contract speaks of"
+
+
+def test_no_row_is_lost_and_none_changed(broken: Run, clean: Run) -> None:
+    for of in (broken, clean):
+        for name, table in of.report.tables.items():
+            (before,) = query(f"SELECT count(*) FROM '{of.files[name]}'")
+            assert table.rows + table.quarantined == before[0]
+        table = of.report.tables["orders"]
+        kept = query(f"SELECT * FROM '{table.accepted}'")
+        aside = query(f"SELECT * EXCLUDE (_reasons) FROM '{table.quarantine}'")
+        every = query(f"SELECT * FROM '{of.files['orders']}'")
+        assert [row for row in every if row in kept] == kept, "in the order of the file"
+        assert [row for row in every if row in aside] == aside
+        assert len(kept) + len(aside) == len(every)
+
+
+def test_types_outlive_the_split(broken: Run) -> None:
+    table = broken.report.tables["orders"]
+    describe = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM '{}')"
+    assert query(describe.format(table.accepted)) == query(describe.format(broken.files["orders"]))
+    assert query(describe.format(table.quarantine))[:-1] == query(describe.format(broken.files["orders"]))
+
+
+def test_a_table_without_failing_rows_is_kept_byte_for_byte(clean: Run) -> None:
+    table = clean.report.tables["customers"]
+    assert (table.quarantine, table.quarantined) == (None, 0)
+    assert digest.of_file(table.accepted) == digest.of_file(clean.files["customers"])
+
+
+def test_of_rows_that_share_a_key_the_first_is_kept(tmp_path: Path) -> None:
+    doubled = "SELECT * FROM orders UNION ALL SELECT * FROM orders WHERE id IN (8, 3)"
+    found = run(shop_tables.write(tmp_path / "in", orders=doubled), tmp_path / "out")
+    key = found.finding("data.unique", "orders.id")
+    assert (key.outcome, key.measured) == (Outcome.FAIL, 2)
+    assert "the key (id) repeats that of an earlier row; for example 3 in row 11, 8 in row 12" in key.reason
+    table = found.report.tables["orders"]
+    assert query(f"SELECT id FROM '{table.accepted}'") == [(id,) for id in (1, 3, 4, 5, 6, 7, 8, 9, 10)]
+    assert query(f"SELECT id FROM '{table.quarantine}'") == [(2,), (3,), (8,)]
+
+
+def test_the_same_data_gives_the_same_bytes_and_findings(tmp_path: Path) -> None:
+    many = "SELECT o.* REPLACE (o.id + 10 * n AS id) FROM orders AS o, range(40000) AS r(n) ORDER BY n, o.id"
+    files = shop_tables.write(tmp_path / "in", orders=many)
+    runs = [run(files, tmp_path / str(number)) for number in range(2)]
+    first, second = ({path.relative_to(of.folder).as_posix(): digest.of_file(path) for path in of.folder.rglob("*")
+                      if path.is_file() and path.suffix != ".json"} for of in runs)  # fmt: skip
+    assert set(first) == {
+        "checks.html", "accepted/orders.parquet", "accepted/customers.parquet", "quarantine/orders.parquet"
+    }  # fmt: skip
+    assert first == second
+    assert runs[0].report.findings == runs[1].report.findings
+    assert runs[0].report.tables["orders"].quarantined > 100_000
+
+
+def test_a_second_run_into_the_same_folder_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    run(shop_tables.write(tmp_path / "in", orders=BROKEN), tmp_path / "out")
+    good = "SELECT * REPLACE ('S' AS size) FROM orders"
+    again = run(shop_tables.write(tmp_path / "in", orders=good), tmp_path / "out")
+    assert again.report.tables["orders"].quarantine is None
+    assert not (tmp_path / "out" / "quarantine" / "orders.parquet").exists()
+
+
+# --- the other engine -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["clean", "broken"])
+def test_postgresql_finds_the_same(
+    request: pytest.FixtureRequest, postgres_database: str, tmp_path: Path, which: str
+) -> None:
+    here: Run = request.getfixturevalue(which)
+    shop_tables.load(here.files, postgres_database, schema="delivery")
+    there = run(here.files, tmp_path, engine=PostgreSQL(url=postgres_database, schema="delivery"))
+    assert there.report.findings == here.report.findings
+    for name, table in there.report.tables.items():
+        assert digest.of_file(table.accepted) == digest.of_file(here.report.tables[name].accepted)
+    raw = there.report.raw.read_text()
+    assert postgres_database.split(":")[2].split("@")[0] not in raw, "no password leaves in a report"
+
+
+def test_postgresql_with_other_columns_finds_the_same(postgres_database: str, tmp_path: Path) -> None:
+    renamed = "SELECT * REPLACE (pieces::VARCHAR AS pieces) RENAME (amount AS amount_eur) FROM orders"
+    files = shop_tables.write(tmp_path / "in", orders=renamed)
+    here = run(files, tmp_path / "here")
+    shop_tables.load(files, postgres_database, schema="public")
+    there = run(files, tmp_path / "there", engine=PostgreSQL(url=postgres_database))
+    assert there.report.findings == here.report.findings
+
+
+def test_rows_that_changed_in_the_database_are_found(postgres_database: str, tmp_path: Path, clean: Run) -> None:
+    changed = shop_tables.write(tmp_path / "in", orders="SELECT * REPLACE (pieces - 2 AS pieces) FROM orders")
+    shop_tables.load(changed, postgres_database, schema="public")
+    there = run(clean.files, tmp_path / "out", engine=PostgreSQL(url=postgres_database))
+    found = there.finding("data.range", "orders.pieces")
+    assert found.outcome is Outcome.ERROR
+    assert "counted 2 failing rows and the row predicate 0" in found.reason
+
+
+def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    with pytest.raises(Unreachable, match="PostgreSQL at 127.0.0.1 does not answer") as raised:
+        run(files, tmp_path / "out", engine=PostgreSQL(url="postgresql+psycopg://ann:secret@127.0.0.1:1/shop"))
+    assert raised.value.temporary
+    assert "secret" not in str(raised.value)
+
+
+def test_a_table_that_the_database_lacks(postgres_database: str, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="has no table 'customers'"):
+        run(shop_tables.write(tmp_path / "in"), tmp_path / "out", engine=PostgreSQL(url=postgres_database))
+
+
+# --- the reports ------------------------------------------------------------------------------------------------------
+
+
+def test_great_expectations_itself_ran_every_check(broken: Run) -> None:
+    raw = json.loads(broken.report.raw.read_text())
+    assert set(raw) == {"orders", "customers"}
+    results = [result for table in raw.values() for result in table["results"]]
+    asked = {result["expectation_config"]["meta"]["towpath"] for result in results}
+    assert len(asked) == len(broken.report.findings) == 30
+    assert not any(result["exception_info"].get("raised_exception") for result in results)
+    assert {result["expectation_config"]["severity"] for result in results} == {"critical", "warning"}
+
+
+def test_the_page_is_readable_on_its_own(broken: Run) -> None:
+    page = broken.report.page.read_text()
+    for expected in ("FAIL", "Owner: Ann", "contract shop 1.2.0", "9 quarantined", "amount is outside 0 to 1000.5"):
+        assert expected in page
+    for outside in ("http://", "https://", "<script", "<link", "src="):
+        assert outside not in page
+    assert "it&#39;s paid" in page, "values are escaped"
+
+
+def test_classified_values_stand_in_no_report(tmp_path: Path) -> None:
+    secret = "SELECT n AS id, CASE WHEN n = 3 THEN 'not a mail' ELSE 'c' || n || '@example.com' END AS email FROM range(11) AS t(n)"
+    found = run(shop_tables.write(tmp_path / "in", customers=secret), tmp_path / "out")
+    pattern = found.finding("data.pattern", "customers.email")
+    assert (pattern.outcome, pattern.measured) == (Outcome.FAIL, 1)
+    assert pattern.reason.endswith("; for example row 4.")
+    for file in (found.report.page, found.report.raw):
+        assert "not a mail" not in file.read_text()
+    assert "(withheld)" in found.report.page.read_text()
+    aside = found.report.tables["customers"].quarantine
+    assert query(f"SELECT email FROM '{aside}'") == [("not a mail",)], "the quarantine keeps the row whole"
+
+
+# --- misuse -----------------------------------------------------------------------------------------------------------
+
+
+def test_misuse_is_refused(tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    checks = GreatExpectationsChecks()
+    with pytest.raises(BadInput, match=r"No contract speaks of table 'strange'.*customers, orders"):
+        checks.run({**files, "strange": files["orders"]}, [contract()], as_of=AS_OF, folder=tmp_path / "out")
+    with pytest.raises(BadInput, match="Table 'orders': there is no file"):
+        checks.run({"orders": tmp_path / "nowhere"}, [contract()], as_of=AS_OF, folder=tmp_path / "out")
+    with pytest.raises(BadInput, match="no time zone"):
+        checks.run(files, [contract()], as_of=AS_OF.replace(tzinfo=None), folder=tmp_path / "out")
+    with pytest.raises(BadInput, match="Two contracts speak of table"):
+        checks.run(files, [contract(), contract()], as_of=AS_OF, folder=tmp_path / "out")
+
+
+def test_the_column_of_reasons_is_kept_free(tmp_path: Path) -> None:
+    taken = "SELECT *, 'x' AS _reasons FROM orders"
+    with pytest.raises(BadInput, match="'_reasons'"):
+        run(shop_tables.write(tmp_path / "in", orders=taken), tmp_path / "out")
+
+
+def test_a_contract_asks_for_what_its_column_lacks_only(tmp_path: Path) -> None:
+    changed = document()
+    column(changed, "orders", "size")["quality"][0]["customProperties"] = [{"property": "quarantine", "value": False}]
+    found = run(shop_tables.write(tmp_path / "in"), tmp_path / "out", of=parse(changed, origin="shop"))
+    assert found.report.tables["orders"].quarantined == 0
+    assert found.finding("data.enumeration", "orders.size").measured == pytest.approx(11.1111)
+
+
+def test_great_expectations_is_imported_when_checks_run_and_not_before() -> None:
+    code = "import sys, towpath.adapters.great_expectations_checks; sys.exit('great_expectations' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
