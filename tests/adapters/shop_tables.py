@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 import psycopg
 
+from towpath.core.checks_sql import literal
+
 CUSTOMERS = "SELECT n AS id, 'c' || n || '@example.com' AS email FROM range(1, 11) AS rows(n)"
 ORDERS = """
 SELECT
@@ -16,7 +18,7 @@ SELECT
     CASE WHEN n = 3 THEN NULL ELSE 'AB-' || n || ':x' END AS code,
     CASE WHEN n % 2 = 0 THEN 'new' WHEN n = 5 THEN NULL ELSE 'it''s paid' END AS state,
     CASE WHEN n = 2 THEN 'XXL' WHEN n = 5 THEN NULL ELSE 'S' END AS size,
-    CASE WHEN n = 4 THEN NULL ELSE round(n * 0.3, 1) END AS amount,
+    CASE WHEN n = 4 THEN NULL ELSE round(n * 0.3, 1)::DOUBLE END AS amount,
     CASE WHEN n = 4 THEN NULL ELSE n END AS pieces,
     CASE WHEN n = 1 THEN '' WHEN n = 2 THEN NULL ELSE 'note ' || n END AS note,
     CASE WHEN n < 4 THEN NULL ELSE 'coupon ' || n END AS coupon,
@@ -44,11 +46,12 @@ def load(files: Mapping[str, Path], url: str, *, schema: str) -> None:
         reader.execute("SET TimeZone = 'UTC'")
         writer.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE; CREATE SCHEMA "{schema}"')
         for name, file in files.items():
-            described = reader.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()
+            path = literal(str(file))
+            described = reader.execute(f"DESCRIBE SELECT * FROM read_parquet({path})").fetchall()
             columns = [(row[0], row[1].replace("DOUBLE", "DOUBLE PRECISION")) for row in described]
             made = ", ".join(f'"{column}" {kind}' for column, kind in columns)
             writer.execute(f'CREATE TABLE "{schema}"."{name}" ({made})')
             texts = ", ".join(f'CAST("{column}" AS VARCHAR)' for column, _ in columns)
             with writer.cursor().copy(f'COPY "{schema}"."{name}" FROM STDIN') as copy:
-                for row in reader.execute(f"SELECT {texts} FROM read_parquet('{file}')").fetchall():
+                for row in reader.execute(f"SELECT {texts} FROM read_parquet({path})").fetchall():
                     copy.write_row(row)

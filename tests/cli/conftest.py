@@ -19,7 +19,7 @@ from towpath import wiring
 from towpath.cli import run as towpath
 from towpath.cli.progress import StageProgress
 from towpath.core import digest as digests
-from towpath.core.evidence import Candidate, Finding, Incident, Outcome, RecordKind, Severity, Subject
+from towpath.core.evidence import Candidate, Finding, Incident, Outcome, RecordKind, Severity
 from towpath.core.gates import Stage
 from towpath.ledger.sql import SqlLedger
 from towpath.ports import Draft
@@ -107,7 +107,11 @@ def _ingested(work: Work, *, rows: int) -> Candidate:
         entry = compose(
             begun,
             subjects=[work.store("dataset", "visits", file, rows=rows)],
-            findings=[Finding(code="ingest.rows", outcome=Outcome.PASS, subject="visits", measured=rows, reason=f"{rows} rows")],
+            findings=[
+                Finding(
+                    code="ingest.rows", outcome=Outcome.PASS, subject="visits", measured=rows, reason=f"{rows} rows"
+                )
+            ],
             facts={"as_of": work.as_of.isoformat()},
         )
         return write(begun, entry, work)
@@ -138,7 +142,9 @@ def _validated(work: Work, candidate: Candidate, folder: Path, *, outcome: Outco
                     subject="visits",
                     measured="pages",
                     bound="the contract's columns",
-                    reason="visits: column pages is missing" if outcome is Outcome.FAIL else "visits: every column is there",
+                    reason="visits: column pages is missing"
+                    if outcome is Outcome.FAIL
+                    else "visits: every column is there",
                 ),
                 Finding(
                     code="data.range",
@@ -166,7 +172,9 @@ def crown(recorded: Recorded, candidate: Candidate, *, verdict: str = "PROMOTE")
 
 def report(recorded: Recorded, candidate: Candidate) -> None:
     """An incident in the ledger, as the path writes it."""
-    finding = Finding(code="integrity.data", outcome=Outcome.FAIL, subject="validate", reason="the stored bytes have changed")
+    finding = Finding(
+        code="integrity.data", outcome=Outcome.FAIL, subject="validate", reason="the stored bytes have changed"
+    )
     incident = Incident(project=candidate.project, candidate=candidate.id, stage="validate", findings=(finding,))
     _append(recorded, RecordKind.INCIDENT, candidate, Stage.VALIDATE, incident.model_dump(mode="json"))
 

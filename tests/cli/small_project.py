@@ -31,16 +31,19 @@ schema:
   - name: visits
     properties:
       - {name: visit_id, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 1}
-      - {name: at, logicalType: timestamp, required: true}
+      - {name: visited_at, logicalType: timestamp, required: true}
       - {name: pages, logicalType: integer, logicalTypeOptions: {minimum: 1}}
       - {name: email, logicalType: string, classification: restricted}
       - {name: bought, logicalType: integer}
 slaProperties:
-  - {property: freshness, value: 2, unit: d, element: visits.at}
+  - {property: freshness, value: 2, unit: d, element: visits.visited_at}
 """
 
-HEADER = "visit_id,at,pages,email,bought"
-ROWS = [f"{number},2024-01-{1 + number % 28:02d}T10:00:00Z,{1 + number % 7},v{number}@example.com,{number % 2}" for number in range(56)]
+HEADER = "visit_id,visited_at,pages,email,bought"
+ROWS = [
+    f"{number},2024-01-{1 + number % 28:02d}T10:00:00Z,{1 + number % 7},v{number}@example.com,{number % 2}"
+    for number in range(56)
+]
 
 
 def write(folder: Path, *, rows: list[str] | None = None) -> Path:

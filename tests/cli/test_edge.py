@@ -14,15 +14,29 @@ import pytest
 from cli import small_project
 from cli.conftest import Cli, Recorded
 from towpath import __version__
+from towpath.cli.exits import CODES, exit_of
 from towpath.core import errors
 from towpath.core.gates import GATES
-from towpath.cli.exits import CODES, exit_of
 
 COMMANDS = [
-    ["demo"], ["check"], ["run"], ["status"], ["show"], ["promote"], ["monitor"], ["gates"], ["schema"], ["doctor"], ["up"],
-    ["ledger", "verify"], ["ledger", "show"], ["ledger", "export"],
-]  # fmt: skip
-HEAVY = {"mlflow", "feast", "prefect", "great_expectations", "evidently", "pandas", "numpy", "sklearn", "sqlalchemy", "pydantic"}
+    *(
+        [name]
+        for name in ("demo", "check", "run", "status", "show", "promote", "monitor", "gates", "schema", "doctor", "up")
+    ),
+    *(["ledger", name] for name in ("verify", "show", "export")),
+]
+HEAVY = {
+    "mlflow",
+    "feast",
+    "prefect",
+    "great_expectations",
+    "evidently",
+    "pandas",
+    "numpy",
+    "sklearn",
+    "sqlalchemy",
+    "pydantic",
+}
 
 
 def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -167,7 +181,9 @@ def test_doctor_of_a_fresh_place_fails_nothing_and_makes_nothing(cli: Cli, place
     ran = cli("doctor", "--json")
     lines = {line["what"]: line for line in ran.json["lines"]}
     assert ran.code == 0, [line for line in lines.values() if line["state"] == "fail"]
-    assert {"python", "mlflow", "feast", "prefect", "evidently", "great-expectations", "telemetry", "disk"} <= set(lines)
+    assert {"python", "mlflow", "feast", "prefect", "evidently", "great-expectations", "telemetry", "disk"} <= set(
+        lines
+    )
     assert "from the environment" in lines["TOWPATH_STATE"]["found"]
     assert "default: the login name" in lines["TOWPATH_ACTOR"]["found"]
     assert list(place.iterdir()) == []

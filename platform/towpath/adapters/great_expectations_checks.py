@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -62,12 +63,12 @@ class GreatExpectationsChecks:
         with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
             rows = Rows(table_files(tables), scratch=Path(scratch))
             stack.callback(rows.close)
-            context, opened = stack.enter_context(self._opened(tables))
+            opened = stack.enter_context(self._opened(tables))
             seen = {
                 number: self._observe(number, check, rows, opened, by_table)
                 for number, check in checks.items()
             }
-            raw, counted, faults = self._validate(context, opened, checks, seen, by_table, as_of)
+            raw, counted, faults = self._validate(opened, checks, seen, by_table, as_of)
             findings: list[Finding] = []
             for number, check in checks.items():
                 if check.kind is Kind.COLUMNS:
@@ -105,7 +106,6 @@ class GreatExpectationsChecks:
 
     def _validate(
         self,
-        context: Any,
         opened: Opened,
         checks: Mapping[int, Check],
         seen: Mapping[int, Observed],
@@ -129,7 +129,7 @@ class GreatExpectationsChecks:
                 for expectation in compiler.expectations(number, check, tables[name], found)
             ]
             suite = gx.ExpectationSuite(name=name, expectations=expectations)
-            asset = opened.source.add_table_asset(name=name, table_name=name)
+            asset = opened.source.add_table_asset(name=name, table_name=opened.assets[name])
             batch = asset.add_batch_definition_whole_table("whole").get_batch()
             validation = batch.validate(suite, result_format=_RESULT)
             results += validation.results
@@ -137,17 +137,20 @@ class GreatExpectationsChecks:
         return raw, *counts(results)
 
     @contextmanager
-    def _opened(self, tables: Mapping[str, Path]) -> Iterator[tuple[Any, Opened]]:
-        """Great Expectations with nothing on disk, no progress bars and no word to anyone."""
+    def _opened(self, tables: Mapping[str, Path]) -> Iterator[Opened]:
+        """The engine under Great Expectations, which keeps nothing on disk, shows no progress and phones nobody."""
         telemetry.silence()
-        import great_expectations as gx
+        with warnings.catch_warnings():
+            # It imports modules of the standard library that are deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import great_expectations as gx
 
-        import towpath.adapters.great_expectations_duckdb  # noqa: F401 (registers the data source)
+            import towpath.adapters.great_expectations_duckdb  # noqa: F401 (registers the data source)
 
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
         with self.engine.opened(context, tables) as opened:
-            yield context, opened
+            yield opened
 
 
 def _by_table(contracts: Sequence[Contract]) -> dict[str, Table]:

@@ -24,10 +24,14 @@ ZONED = "TIMESTAMP WITH TIME ZONE"
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A database ready for checks: its data source for Great Expectations, and the columns of each table."""
+    """A database ready for checks: its data source for Great Expectations, and the columns of each table.
+
+    `assets`: by table, the name by which Great Expectations finds it.
+    """
 
     source: Any
     columns: Mapping[str, Mapping[str, Found]]
+    assets: Mapping[str, str]
 
 
 class Engine(Protocol):
@@ -89,13 +93,16 @@ class DuckDB:
         engine = sa.create_engine(url)
         with engine.connect() as connection:
             connection.exec_driver_sql("SET GLOBAL TimeZone = 'UTC'")
+            # A second name that is no word of SQL: Great Expectations writes names without quotes for DuckDB.
+            assets = {name: f"{name}_rows_" for name in tables}
             for name, file in tables.items():
-                view = f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet({literal(str(file))})"
-                connection.exec_driver_sql(view)
+                view = f"AS SELECT * FROM read_parquet({literal(str(file))})"
+                connection.exec_driver_sql(f"CREATE VIEW {quoted(name)} {view}")
+                connection.exec_driver_sql(f"CREATE VIEW {quoted(assets[name])} {view}")
             connection.commit()
             source = context.data_sources.add_duckdb(name="duckdb", connection_string=url)
             try:
-                yield Opened(source=source, columns=_columns(self, connection, tables))
+                yield Opened(source=source, columns=_columns(self, connection, tables), assets=assets)
             finally:
                 _closed(source)
         engine.dispose()
@@ -147,7 +154,7 @@ class PostgreSQL:
             )  # fmt: skip
         source = context.data_sources.add_postgres(name="postgresql", connection_string=address)
         try:
-            yield Opened(source=source, columns=columns)
+            yield Opened(source=source, columns=columns, assets={name: quoted(name) for name in columns})
         finally:
             _closed(source)
 

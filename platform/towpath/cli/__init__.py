@@ -5,6 +5,7 @@ Nothing heavy is imported until a command needs it: `towpath --help` loads none 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -23,8 +24,27 @@ from towpath.core.errors import TowpathError
 def main() -> None:
     """The console script."""
     debug = _given("--debug", sys.argv[1:])
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO if debug else logging.ERROR, format="%(name)s: %(message)s")
+    _log(debug)
+    if not debug:
+        # The first to be registered is the last to run. What libraries still say behind it, while the interpreter is
+        # taken apart (DuckDB's bindings count what other libraries never gave back), is of no use to anyone.
+        atexit.register(_mute)
     sys.exit(run(sys.argv[1:]))
+
+
+def _log(debug: bool) -> None:
+    """Our own warnings on stderr, with `--debug` everybody's. What libraries think of an error stands in ours."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    if not debug:
+        handler.addFilter(logging.Filter("towpath"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO if debug else logging.WARNING)
+
+
+def _mute() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -34,7 +34,9 @@ def towpath(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Log more, and show where an unexpected error happened.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log more, and show where an unexpected error happened.")
+    ] = False,
 ) -> None:
     """One governed path from raw data to a promoted model."""
 
@@ -43,9 +45,14 @@ def towpath(
 def demo(
     sabotage: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Damage something on the way, and see it refused.", autocompletion=options.sabotages),
+        typer.Option(
+            metavar="NAME", help="Damage something on the way, and see it refused.", autocompletion=options.sabotages
+        ),
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where the example's project goes; the state folder when left out.", show_default=False)] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the example's project goes; the state folder when left out.", show_default=False),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Take real flights from raw data to a promoted champion and a drift report.

@@ -42,14 +42,13 @@ def lines() -> list[Line]:
         settings = opening.settings()
     except TowpathError as error:
         problems = error.problems if isinstance(error, Problems) else (error,)
-        return found + [_failed("settings", problem) for problem in problems]
+        return [*found, *(_failed("settings", problem) for problem in problems)]
     found += [*_settings(settings), _state(settings), _disk(settings)]
-    return found + [
-        _try("ledger", lambda: _ledger(settings)),
-        _try("objects", lambda: _objects(settings)),
-        _try("mlflow", lambda: _mlflow(settings)),
-        _try("prefect", _prefect),
-    ]
+    found.append(_try("ledger", lambda: _ledger(settings)))
+    found.append(_try("objects", lambda: _objects(settings)))
+    found.append(_try("mlflow", lambda: _mlflow(settings)))
+    found.append(_try("prefect", _prefect))
+    return found
 
 
 def _try(what: str, look: Callable[[], Line]) -> Line:
@@ -71,7 +70,9 @@ def _python() -> Line:
     found = f"{platform.python_version()} at {sys.executable}, towpath {__version__}"
     if _PYTHON[0] <= sys.version_info[:2] <= _PYTHON[1]:
         return Line(what="python", state="ok", found=found)
-    return Line(what="python", state="fail", found=found, mend=f"Towpath is tested on Python {low} to {high}: use one of them.")
+    return Line(
+        what="python", state="fail", found=found, mend=f"Towpath is tested on Python {low} to {high}: use one of them."
+    )
 
 
 def _installed() -> Iterator[Line]:
@@ -241,7 +242,9 @@ def _objects(settings: Settings) -> Line:
 
 def _mlflow(settings: Settings) -> Line:
     if settings.mlflow.startswith(("http://", "https://")):
-        return _answers("mlflow", f"{settings.mlflow.rstrip('/')}/health", mend="Start it (`towpath up`) or mend TOWPATH_MLFLOW.")
+        return _answers(
+            "mlflow", f"{settings.mlflow.rstrip('/')}/health", mend="Start it (`towpath up`) or mend TOWPATH_MLFLOW."
+        )
     if settings.mlflow.startswith("sqlite:///"):
         file = Path(settings.mlflow.removeprefix("sqlite:///"))
         there = "is there" if file.exists() else "is not there yet; the first run makes it"
@@ -265,7 +268,9 @@ def _prefect() -> Line:
     if not url:
         found = "PREFECT_API_URL is not set: flows start a server of their own while they run"
         return Line(what="prefect server", state="ok", found=found)
-    return _answers("prefect server", f"{url.rstrip('/')}/health", mend="Start it (`towpath up`) or unset PREFECT_API_URL.")
+    return _answers(
+        "prefect server", f"{url.rstrip('/')}/health", mend="Start it (`towpath up`) or unset PREFECT_API_URL."
+    )
 
 
 def _answers(what: str, url: str, *, mend: str) -> Line:

@@ -9,7 +9,7 @@ from towpath.cli.exits import Exit
 
 
 def doctor(as_json: options.Json = False) -> int:
-    """Look at this machine: what is installed, set, reachable and writable, and what to mend; exit code 1 if anything fails.
+    """Look at this machine: what is installed, set, reachable, writable, and the mend; exit code 1 if anything fails.
 
     Example: towpath doctor --json
     """

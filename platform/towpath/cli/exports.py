@@ -26,6 +26,8 @@ def save(objects: Objects, digest: str, target: Path) -> Path:
             copied.replace(target)
     except OSError as error:
         raise Unwritable(
-            f"{target} cannot be written: {error.strerror}.", value=str(target), hint="Name a file in a folder you may write to."
+            f"{target} cannot be written: {error.strerror}.",
+            value=str(target),
+            hint="Name a file in a folder you may write to.",
         ) from error
     return target

@@ -32,7 +32,9 @@ def gates(
         for item in chosen:
             table.add_row(item.stage.value, item.code, item.asks, "yes" if item.required else "")
         console.print(table)
-        console.print("Required: no candidate is promoted unless it was asked. More of one: towpath gates CODE", soft_wrap=True)
+        console.print(
+            "Required: no candidate is promoted unless it was asked. More of one: towpath gates CODE", soft_wrap=True
+        )
         return Exit.GOOD
     _print(chosen[0])
     return Exit.GOOD

@@ -84,7 +84,9 @@ def show(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines file to write; - for stdout.", allow_dash=True)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON Lines file to write; - for stdout.", allow_dash=True)
+    ],
     as_json: options.Json = False,
 ) -> int:
     """Write the whole ledger as JSON Lines, which `towpath ledger verify --file` verifies anywhere.
@@ -96,7 +98,9 @@ def export(
 
     to_stdout = str(file) == "-"
     if to_stdout and as_json:
-        raise BadInput("The export itself goes to stdout; --json would mix with it.", hint="Name a file, or leave --json.")
+        raise BadInput(
+            "The export itself goes to stdout; --json would mix with it.", hint="Name a file, or leave --json."
+        )
     with opening.ledger(opening.settings()) as ledger:
         if to_stdout:
             write(ledger.records(), sys.stdout.buffer)
@@ -109,12 +113,16 @@ def export(
                 whole.replace(file)
         except OSError as error:
             raise Unwritable(
-                f"{file} cannot be written: {error.strerror}.", value=str(file), hint="Name a file in a folder you may write to."
+                f"{file} cannot be written: {error.strerror}.",
+                value=str(file),
+                hint="Name a file in a folder you may write to.",
             ) from error
     if as_json:
         output.emit({"file": str(file.absolute()), "records": count})
     else:
-        output.results().print(f"{count:,} records written. Verify them: towpath ledger verify --file {file}", soft_wrap=True)
+        output.results().print(
+            f"{count:,} records written. Verify them: towpath ledger verify --file {file}", soft_wrap=True
+        )
     return Exit.GOOD
 
 
@@ -144,7 +152,9 @@ def _written_of(named: str, ledger: Ledger) -> list[str]:
 def _one(ledger: Ledger, sequence: int) -> Record:
     found = next(iter(ledger.records(after=sequence - 1)), None)
     if found is None or found.sequence != sequence:
-        raise NotFound(f"The ledger has no record {sequence}.", value=sequence, hint="`towpath ledger show` lists the last.")
+        raise NotFound(
+            f"The ledger has no record {sequence}.", value=sequence, hint="`towpath ledger show` lists the last."
+        )
     return found
 
 
@@ -159,10 +169,12 @@ def _print_verification(found: Verification) -> None:
         console.print(f"Record {fault.sequence}: {fault.what}", style="red", soft_wrap=True)
     if found.whole:
         console.print(f"{found.records:,} records, each as it was written. Last hash: {found.head}", soft_wrap=True)
-        console.print("Note the number and the hash elsewhere: records cut off the end leave no other trace.", soft_wrap=True)
+        console.print(
+            "Note the number and the hash elsewhere: records cut off the end leave no other trace.", soft_wrap=True
+        )
     else:
         console.print(
-            f"{len(found.faults)} faults in {found.records:,} records. Nothing is promoted from it: restore it from its backup.",
+            f"{len(found.faults)} faults in {found.records:,} records. Nothing is promoted from it; restore a backup.",
             soft_wrap=True,
         )
 

@@ -18,10 +18,13 @@ def monitor(project: options.Folder = Path(), as_of: options.AsOf = None, as_jso
     from towpath.project import load
 
     settings, loaded = opening.settings(), load(project)
-    with output.libraries_on_stderr(), StageProgress(output.messages()) as progress:
-        with walk.opened(settings, loaded, progress, as_of=as_of, order=WATCH) as work:
-            walked = walk.walk(work, progress)
-            pages = walk.export(work, walked.candidate, suffix=".html")
+    with (
+        output.libraries_on_stderr(),
+        StageProgress(output.messages()) as progress,
+        walk.opened(settings, loaded, progress, as_of=as_of, order=WATCH) as work,
+    ):
+        walked = walk.walk(work, progress)
+        pages = walk.export(work, walked.candidate, suffix=".html")
     if as_json:
         reports = [str(page) for page in pages]
         output.emit({**walk.document(walked, as_of=work.as_of), "reports": reports})

@@ -100,7 +100,9 @@ def candidate(named: str, opened: Ledger) -> Candidate:
     match = _ID.fullmatch(named)
     if match is not None and match["project"] in projects:
         return candidate_from(opened, match["project"], named)
-    fits = [record for record in records if len(digits) >= 4 and record.digest.removeprefix("sha256:").startswith(digits)]
+    fits = [
+        record for record in records if len(digits) >= 4 and record.digest.removeprefix("sha256:").startswith(digits)
+    ]
     if len(fits) != 1:
         raise NotFound(
             f"{named!r} names {'no' if not fits else 'more than one'} candidate.",

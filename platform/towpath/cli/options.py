@@ -26,7 +26,7 @@ def _safe(complete: Callable[[], Iterator[tuple[str, str]]]) -> Callable[[str], 
             return []
 
     completed.__annotations__ = {"incomplete": str}
-    del completed.__wrapped__  # type: ignore[attr-defined]  # Typer looks at the signature
+    del completed.__wrapped__  # Typer looks at the signature
     return completed
 
 
@@ -85,7 +85,11 @@ def actor() -> str | None:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Folder = Annotated[
     Path,
-    typer.Argument(metavar="PROJECT", help="Folder of the model project, with its charter.yaml; here when left out.", show_default=False),
+    typer.Argument(
+        metavar="PROJECT",
+        help="Folder of the model project, with its charter.yaml; here when left out.",
+        show_default=False,
+    ),
 ]
 Project = Annotated[
     str | None,

@@ -37,7 +37,9 @@ class StageProgress:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bars is not None:
             if self._task is not None:
                 self._bars.update(self._task, outcome="stopped", completed=1)
@@ -89,6 +91,8 @@ def _bars(console: Console) -> Bars:
         TextColumn(f"{{task.description:<{_WIDTH}}}", style="bold", markup=False),
         TimeElapsedColumn(),
         Ended(),
-        TextColumn("{task.fields[doing]}", style="dim", markup=False, table_column=Column(overflow="ellipsis", no_wrap=True)),
+        TextColumn(
+            "{task.fields[doing]}", style="dim", markup=False, table_column=Column(overflow="ellipsis", no_wrap=True)
+        ),
         console=console,
     )

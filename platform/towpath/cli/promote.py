@@ -22,7 +22,9 @@ def promote(
     by: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides; TOWPATH_ACTOR when left out, never the login name.")
     ] = None,
-    project: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the model project; here when left out.", show_default=False)] = Path(),
+    project: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the model project; here when left out.", show_default=False)
+    ] = Path(),
     as_json: options.Json = False,
 ) -> int:
     """Make a candidate the champion, if every gate was asked and allows it; the decision is recorded either way.
@@ -51,9 +53,12 @@ def promote(
             value=str(project),
             hint="Name the project's folder: --project DIR.",
         )
-    with output.libraries_on_stderr(), StageProgress(output.messages()) as progress:
-        with walk.opened(settings, loaded, progress, as_of=None, order=ORDER) as work:
-            decision = decide(chosen, work, reason=reason, now=wiring.now())
+    with (
+        output.libraries_on_stderr(),
+        StageProgress(output.messages()) as progress,
+        walk.opened(settings, loaded, progress, as_of=None, order=ORDER) as work,
+    ):
+        decision = decide(chosen, work, reason=reason, now=wiring.now())
     if as_json:
         output.emit({**decision.model_dump(mode="json"), "by": actor, "reason": reason})
     else:
@@ -69,4 +74,6 @@ def _print(decision: Decision, actor: str) -> None:
     if decision.verdict == "PROMOTE":
         console.print(f"{decision.candidate} is the champion. Watch it: towpath monitor", soft_wrap=True)
     else:
-        console.print("Nothing was promoted; the decision is in the ledger: towpath ledger show --kind decision", soft_wrap=True)
+        console.print(
+            "Nothing was promoted; the decision is in the ledger: towpath ledger show --kind decision", soft_wrap=True
+        )

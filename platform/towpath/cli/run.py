@@ -30,11 +30,16 @@ def run(
     from towpath.project import load
 
     if until is not None and until not in ORDER:
-        raise BadInput(f"`run` does not go to {until}.", value=until, valid=ORDER, hint=f"See `towpath {until} --help`.")
+        raise BadInput(
+            f"`run` does not go to {until}.", value=until, valid=ORDER, hint=f"See `towpath {until} --help`."
+        )
     settings, loaded = opening.settings(), load(project)
-    with output.libraries_on_stderr(), StageProgress(output.messages()) as progress:
-        with walk.opened(settings, loaded, progress, as_of=as_of, order=ORDER) as work:
-            walked = walk.walk(work, progress, until=until)
+    with (
+        output.libraries_on_stderr(),
+        StageProgress(output.messages()) as progress,
+        walk.opened(settings, loaded, progress, as_of=as_of, order=ORDER) as work,
+    ):
+        walked = walk.walk(work, progress, until=until)
     if as_json:
         output.emit(walk.document(walked, as_of=work.as_of))
         return walked.code

@@ -6,7 +6,7 @@ from towpath.cli import options, output
 from towpath.cli.exits import Exit
 
 
-def schema(as_json: options.Json = False) -> int:
+def schema(as_json: options.Json = False) -> int:  # noqa: ARG001 - it is JSON either way
     """Print the charter's JSON Schema, for editors that complete and check YAML.
 
     Example: towpath schema > charter.schema.json

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -83,8 +83,9 @@ def elsewhere(settings: Settings) -> dict[str, str]:
 
 
 def _mlflow(settings: Settings, port: int) -> Service:
-    command = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1")
-    command += ("--artifacts-destination", settings.artifacts or str(settings.state / "artifacts"))
+    address = ("--host", HOST, "--port", str(port), "--workers", "1")
+    artifacts = ("--artifacts-destination", settings.artifacts or str(settings.state / "artifacts"))
+    command = (sys.executable, "-m", "mlflow", "server", *address, *artifacts)
     environment = {
         "MLFLOW_BACKEND_STORE_URI": settings.mlflow,  # not an argument: it may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -194,10 +195,8 @@ class House:
             _signal(item, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         for item in self.running:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 item.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             _signal(item, signal.SIGKILL)  # also what a server left behind in its group
             item.process.wait()
         self._echo_logs()

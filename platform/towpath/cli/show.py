@@ -19,7 +19,8 @@ def show(
         str | None, typer.Option(metavar="CODE", help="One gate's findings, in full.", autocompletion=options.gates)
     ] = None,
     stage: Annotated[
-        Stage | None, typer.Option(metavar="STAGE", help="One stage only, with its facts.", autocompletion=options.stages)
+        Stage | None,
+        typer.Option(metavar="STAGE", help="One stage only, with its facts.", autocompletion=options.stages),
     ] = None,
     quarantine: Annotated[
         str | None, typer.Option(metavar="TABLE", help="The table's rows that were set aside, with the reasons.")
@@ -30,7 +31,9 @@ def show(
     ] = None,
     save: Annotated[
         tuple[str, Path] | None,
-        typer.Option(metavar="NAME FILE", help="Save an attachment, or a subject such as quarantine/flights, as a file."),
+        typer.Option(
+            metavar="NAME FILE", help="Save an attachment, or a subject such as quarantine/flights, as a file."
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> int:

@@ -35,10 +35,8 @@ def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: b
     if candidate.outcome is not Outcome.PASS:
         walk.refusals(candidate)
     for record in decisions:
-        console.print(
-            f"{record.body.get('verdict')} by {record.actor} on {record.at:%Y-%m-%d %H:%M} UTC: {record.body.get('reason')}",
-            soft_wrap=True,
-        )
+        why = f"{record.at:%Y-%m-%d %H:%M} UTC: {record.body.get('reason')}"
+        console.print(f"{record.body.get('verdict')} by {record.actor}, {why}", soft_wrap=True)
     _entries(entries, records)
     _findings(entries)
     if stage:
@@ -49,7 +47,7 @@ def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: b
 
 
 def finding(candidate: Candidate, code: str, *, as_json: bool) -> None:
-    """Every finding of one gate, in full. Raises `DeclarationError` for an unknown gate, `NotFound` for one not asked."""
+    """Every finding of one gate, in full. Raises `DeclarationError` for no gate, `NotFound` for one not asked."""
     asked = gate(code)
     found = [(entry, item) for entry in candidate.entries for item in entry.findings if item.code == code]
     if not found:
@@ -70,7 +68,7 @@ def finding(candidate: Candidate, code: str, *, as_json: bool) -> None:
 
 
 def quarantine(candidate: Candidate, table: str, objects: Objects, *, limit: int, as_json: bool) -> None:
-    """The first quarantined rows of a table, each with its reasons. What the contract does not show to everyone is withheld."""
+    """The first quarantined rows of a table, each with its reasons; what the contract classifies is withheld."""
     import pyarrow.parquet as pq
 
     entry = candidate.entry(Stage.VALIDATE)
@@ -97,7 +95,9 @@ def quarantine(candidate: Candidate, table: str, objects: Objects, *, limit: int
         values = ", ".join(f"{name}={value}" for name, value in row["values"].items())
         console.print(f"        {values}", style="dim", soft_wrap=True)
     if total:
-        console.print(f"All of them: towpath show {candidate.id} --save quarantine/{table} FILE.parquet", soft_wrap=True)
+        console.print(
+            f"All of them: towpath show {candidate.id} --save quarantine/{table} FILE.parquet", soft_wrap=True
+        )
 
 
 def write_out(candidate: Candidate, name: str, objects: Objects, *, target: Path | None, state: Path) -> Path:
@@ -161,7 +161,9 @@ def _entries(entries: tuple[Entry, ...], records: Mapping[str, Record]) -> None:
         record = records[entry.digest]
         when = f"{record.at:%Y-%m-%d %H:%M}"
         outcome = output.badge(entry.outcome.value)
-        table.add_row(str(record.sequence), entry.stage, outcome, short(entry.digest), when, record.actor, figures(entry))
+        table.add_row(
+            str(record.sequence), entry.stage, outcome, short(entry.digest), when, record.actor, figures(entry)
+        )
     output.results().print(table)
 
 

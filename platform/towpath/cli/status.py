@@ -99,7 +99,5 @@ def _print(project: str | None, found: History) -> None:
         console.print(table)
     for record in found.incidents:
         for finding in _incident(record)["findings"]:
-            console.print(
-                f"Incident {record.sequence}, {record.at:%Y-%m-%d %H:%M}, {finding['code']} at {record.stage}: {finding['reason']}",
-                soft_wrap=True,
-            )
+            where = f"{finding['code']} at {record.stage}: {finding['reason']}"
+            console.print(f"Incident {record.sequence}, {record.at:%Y-%m-%d %H:%M}, {where}", soft_wrap=True)

@@ -30,7 +30,9 @@ def up(
         names = " and ".join(service.name for service in planned)
         console.print(f"Starting {names}; the first start takes up to a minute …", soft_wrap=True)
         if house.wait_until_healthy():
-            running = [{"name": item.name, "url": item.url, "pid": item.pid, "log": str(item.log)} for item in house.running]
+            running = [
+                {"name": item.name, "url": item.url, "pid": item.pid, "log": str(item.log)} for item in house.running
+            ]
             elsewhere = services.elsewhere(settings)
             if as_json:
                 output.emit({"services": running, "elsewhere": elsewhere})

@@ -108,7 +108,9 @@ def refusals(candidate: Candidate) -> None:
     console = output.results()
     findings = history.failed(candidate.findings)
     if not findings and candidate.outcome is not Outcome.PASS:
-        console.print(f"{candidate.entries[-1].stage if candidate.entries else 'Nothing'} found nothing, which is no pass.")
+        console.print(
+            f"{candidate.entries[-1].stage if candidate.entries else 'Nothing'} found nothing, which is no pass."
+        )
     if findings:
         console.print(f"Refused at {candidate.entries[-1].stage}:")
     for finding in findings:
@@ -125,5 +127,7 @@ def export(work: Work, candidate: Candidate, *, suffix: str) -> list[Path]:
     folder = report_folder(work.state, candidate)
     entry = candidate.entries[-1]
     return [
-        save(work.ports.objects, item.digest, folder / item.name) for item in entry.attachments if item.name.endswith(suffix)
+        save(work.ports.objects, item.digest, folder / item.name)
+        for item in entry.attachments
+        if item.name.endswith(suffix)
     ]

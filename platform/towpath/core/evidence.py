@@ -66,7 +66,7 @@ class Finding(_Value):
 
     def digestible(self) -> dict[str, Any]:
         hidden = {"measured", "interval", "reason"} if self.volatile else set()
-        return self.model_dump(mode="json", exclude=hidden)
+        return self.model_dump(mode="json", exclude=hidden, exclude_defaults=True)
 
 
 class Subject(_Value):
@@ -114,8 +114,9 @@ class Entry(_Value):
 
     @cached_property
     def digest(self) -> str:
+        """Fields at their defaults are left out, so that a field that is added later changes no digest of today."""
         body = self.model_dump(mode="json", include={"stage", "project", "key", "previous", "inputs", "facts"})
-        body["subjects"] = [subject.model_dump(mode="json") for subject in self.subjects]
+        body["subjects"] = [subject.model_dump(mode="json", exclude_defaults=True) for subject in self.subjects]
         body["findings"] = [finding.digestible() for finding in self.findings]
         return digests.of_json(body)
 

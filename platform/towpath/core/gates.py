@@ -225,12 +225,6 @@ GATES: dict[str, Gate] = _gates(
         required=True,
     ),
     Gate(
-        code="promote.decision",
-        stage=Stage.PROMOTE,
-        asks="Does the whole chain of evidence allow a promotion, by a named person with a reason?",
-        mend="Read the reasons; each names the finding that stands in the way.",
-    ),
-    Gate(
         code="monitor.drift",
         stage=Stage.MONITOR,
         asks="Are the features distributed as in training, for all but the declared share of columns?",

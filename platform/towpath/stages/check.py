@@ -151,7 +151,9 @@ def _scratch(project: Project) -> Iterator[tuple[Path, dict[str, Path], Path]]:
         repository.mkdir()
         if (project.repository / "transforms").is_dir():
             shutil.copytree(project.repository / "transforms", repository / "transforms")
-        tables = {table: _empty(folder / f"{table}.parquet", contract, table) for table, contract in project.contracts.items()}
+        tables = {
+            table: _empty(folder / f"{table}.parquet", contract, table) for table, contract in project.contracts.items()
+        }
         yield repository, tables, target
 
 
@@ -195,7 +197,9 @@ def _inputs(project: Project, views: Sequence[FeatureView], inputs: Sequence[str
         given = [f"view {view.name}" for view in views if name in view.features]
         given += ["features.request"] if name in charter.features.request else []
         yield DeclarationError(
-            f"The model's column {name!r} comes from {' and '.join(given)}.", value=name, hint="Rename one, or leave one out."
+            f"The model's column {name!r} comes from {' and '.join(given)}.",
+            value=name,
+            hint="Rename one, or leave one out.",
         )
     for view in views:
         if charter.training.target in view.features:

@@ -1,0 +1,9 @@
+"""Servers that tests may ask for, and the environment that all of them run in."""
+
+from __future__ import annotations
+
+from towpath import telemetry
+
+pytest_plugins = ["servers.postgres", "servers.s3"]
+
+telemetry.silence()
