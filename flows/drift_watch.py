@@ -1,6 +1,6 @@
 """The watch over a promoted model as a Prefect flow: later data against what the champion was trained and judged on.
 
-Run it without a server (`python flows/drift_watch.py PROJECT --as-of 2013-08-01`) or on a schedule (deploy/prefect.yaml).
+Run it by hand (`python flows/drift_watch.py PROJECT --as-of 2013-08-01`) or on a schedule (deploy/prefect.yaml).
 When it refuses, it ends in the state `Refused`, emits the event `towpath.drift` and exits with code 3.
 """
 

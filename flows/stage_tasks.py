@@ -45,7 +45,7 @@ from towpath.core.digest import short
 from towpath.core.errors import BadInput, TowpathError
 from towpath.core.evidence import Candidate, Outcome
 from towpath.core.gates import GATES, Stage
-from towpath.path import ORDER
+from towpath.path import ORDER, WATCH
 from towpath.project import load
 from towpath.settings import Settings
 
@@ -63,13 +63,12 @@ def go(project: str, as_of: str | None, *, order: tuple[Stage, ...], until: str 
     Returns the digest of the candidate, or the state `Refused` with the sentence of the finding that refused it. What a
     stage raised is raised again when its retries are used up.
     """
-    last = _last(until, order)
-    moment = _moment(as_of).isoformat()
+    last, moment = _last(until, order), _moment(as_of).isoformat()
     settings, loaded = opening.settings(), load(Path(project))
     name = loaded.charter.project
     _tag(name)
     with tags(name), _alone(settings, name):
-        tip, state = _walk(project, name, moment, order=order[: order.index(last) + 1])
+        tip, state = _walk(project, name, moment, order=order, last=last)
         if tip is not None:
             report(project, tip, return_state=True)
     if state.name == REFUSED:
@@ -88,18 +87,23 @@ def code_of(state: State[Any]) -> int:
     return exit_of(error) if isinstance(error, TowpathError) else Exit.UNEXPECTED
 
 
-def _walk(project: str, name: str, as_of: str, *, order: tuple[Stage, ...]) -> tuple[str | None, State[str]]:
+def _walk(
+    project: str, name: str, as_of: str, *, order: tuple[Stage, ...], last: Stage
+) -> tuple[str | None, State[str]]:
     """The digest of the last entry that was written, and the state of the last task."""
-    bar = cast(UUID, create_progress_artifact(0.0, key=_key(name, "progress"), description=f"{name} as of {as_of}"))
+    bar = cast("UUID", create_progress_artifact(0.0, key=_key(name, "progress"), description=f"{name} as of {as_of}"))
+    stages = order[: order.index(last) + 1]
     tip: str | None = None
-    for done, stage in enumerate(order, start=1):
+    state: State[str]
+    for done, stage in enumerate(stages, start=1):
         with tags(f"{name}-{short(tip)}") if tip else tags():
-            state = task_of(stage)(project, stage.value, as_of, tip, watch=Stage.MONITOR in order, return_state=True)
+            run = task_of(stage)
+            state = cast("State[str]", run(project, stage.value, as_of, tip, watch=order == WATCH, return_state=True))
         if state.is_completed() or state.name == REFUSED:
             tip = str(state.result(raise_on_failure=False))
         if not state.is_completed():
             break
-        update_progress_artifact(bar, 100.0 * done / len(order))
+        update_progress_artifact(bar, 100.0 * done / len(stages))
     return tip, state
 
 
@@ -120,7 +124,6 @@ def _temporary(_: Task[..., Any], __: object, state: State[Any]) -> bool:
 )
 def _stage(project: str, stage: str, as_of: str, previous: str | None, *, watch: bool) -> str | State[str]:
     """Do one stage on the candidate that ends in the entry `previous`; returns the digest of the entry it wrote."""
-    from towpath.path import WATCH
     from towpath.stages.sequence import step
     from towpath.stages.work import candidate_of
 
@@ -142,26 +145,25 @@ def _stage(project: str, stage: str, as_of: str, previous: str | None, *, watch:
     return Failed(name=REFUSED, message=sentence(candidate), data=candidate.digest)
 
 
-def task_of(stage: Stage) -> Task[..., str]:
+def task_of(stage: Stage) -> Task[..., Any]:
     """The task that does this stage, by its name."""
-    return cast(Task[..., str], _stage.with_options(name=stage.value))
+    return _stage.with_options(name=stage.value)
 
 
 class RunLog:
-    """The port `Progress`, to the log of the task run."""
+    """The port `Progress`, to the log of the task run, which bears the stage's name."""
 
     def __init__(self, logger: Logger | LoggerAdapter[Any]) -> None:
         self._logger = logger
-        self._stage = ""
 
     def begin(self, stage: str) -> None:
-        self._stage = stage
+        """The task run has begun already; Prefect logs that."""
 
     def step(self, what: str) -> None:
-        self._logger.info("%s: %s", self._stage, what)
+        self._logger.info(what)
 
     def found(self) -> None:
-        self._logger.info("%s: its entry is in the ledger already", self._stage)
+        self._logger.info("the entry is in the ledger already")
 
     def end(self, stage: str, outcome: str) -> None:
         self._logger.info("%s: %s", stage, outcome)

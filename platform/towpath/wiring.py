@@ -11,7 +11,7 @@ from towpath import telemetry
 from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.gates import Stage
 from towpath.path import ORDER
-from towpath.ports import Ledger, Objects, Progress
+from towpath.ports import FeatureStore, Ledger, Objects, Progress, Transforms
 from towpath.project import Project
 from towpath.settings import Settings
 
@@ -49,12 +49,25 @@ def open_objects(settings: Settings) -> Objects:
     return LocalObjects(Path(settings.objects))
 
 
+def open_transforms() -> Transforms:
+    """What runs a feature repository's SQL."""
+    from towpath.adapters.duckdb_transforms import DuckdbTransforms
+
+    return DuckdbTransforms()
+
+
+def open_features() -> FeatureStore:
+    """The feature store."""
+    telemetry.silence()
+    from towpath.adapters.feast_features import FeastFeatures
+
+    return FeastFeatures()
+
+
 def open_ports(settings: Settings) -> Ports:
     """Every port."""
     telemetry.silence()
-    from towpath.adapters.duckdb_transforms import DuckdbTransforms
     from towpath.adapters.evidently_drift import EvidentlyDrift
-    from towpath.adapters.feast_features import FeastFeatures
     from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
     from towpath.adapters.mlflow_models import MlflowModels
     from towpath.adapters.sources import UriSources
@@ -65,8 +78,8 @@ def open_ports(settings: Settings) -> Ports:
         objects=open_objects(settings),
         sources=UriSources(s3=_s3(settings)),
         checks=GreatExpectationsChecks(),
-        transforms=DuckdbTransforms(),
-        features=FeastFeatures(),
+        transforms=open_transforms(),
+        features=open_features(),
         models=MlflowModels(settings.mlflow, artifacts=_artifacts(settings)),
         drift=EvidentlyDrift(),
     )

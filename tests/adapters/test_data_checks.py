@@ -56,13 +56,19 @@ class Run:
     folder: Path
 
     def finding(self, code: str, subject: str, bound: str = "") -> Finding:
-        found = [one for one in self.report.findings if (one.code, one.subject) == (code, subject) and bound in one.bound]
+        found = [
+            one for one in self.report.findings if (one.code, one.subject) == (code, subject) and bound in one.bound
+        ]
         assert len(found) == 1, found
         return found[0]
 
 
 def run(
-    files: Mapping[str, Path], folder: Path, *, engine: DuckDB | PostgreSQL | None = None, of: Contract | None = None
+    files: Mapping[str, Path],
+    folder: Path,
+    *,
+    engine: DuckDB | PostgreSQL | None = None,
+    of: Contract | None = None,
 ) -> Run:
     checks = GreatExpectationsChecks(engine=engine or DuckDB())
     report = checks.run(files, [of or contract()], as_of=AS_OF, folder=folder)
@@ -146,18 +152,28 @@ def test_a_sentence_names_rows_and_values(broken: Run) -> None:
 @pytest.mark.parametrize(
     ("orders", "of", "code", "outcome", "measured"),
     [
-        ("SELECT * REPLACE (placed_at - INTERVAL 4 DAY AS placed_at) FROM orders", None, "data.freshness", Outcome.FAIL, 138.0),
+        (
+            "SELECT * REPLACE (placed_at - INTERVAL 4 DAY AS placed_at) FROM orders",
+            None,
+            "data.freshness",
+            Outcome.FAIL,
+            138.0,
+        ),
         ("SELECT * FROM orders WHERE id < 8", None, "data.volume", Outcome.FAIL, 7),
-        ("SELECT * REPLACE (amount + 600 AS amount) FROM orders", "warning", "data.rule", Outcome.FAIL, 601.7),
+        (
+            "SELECT * REPLACE (amount + 600 AS amount) FROM orders",
+            "warning",
+            "data.rule",
+            Outcome.FAIL,
+            601.7,
+        ),
     ],
 )
 def test_checks_of_whole_tables_bite(
     tmp_path: Path, orders: str, of: str | None, code: str, outcome: Outcome, measured: float
 ) -> None:
     changed = run(shop_tables.write(tmp_path / "in", orders=orders), tmp_path / "out")
-    found = [
-        one for one in changed.report.findings if one.code == code and (of is None or one.severity == of)
-    ]
+    found = [one for one in changed.report.findings if one.code == code and (of is None or one.severity == of)]
     assert [(one.outcome, pytest.approx(one.measured)) for one in found] == [(outcome, measured)]
 
 
@@ -389,6 +405,17 @@ def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
     assert "secret" not in str(raised.value)
 
 
+def test_a_database_that_refuses(postgres_database: str, tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    with pytest.raises(Misconfigured, match="PostgreSQL at 127.0.0.1 refuses: .*authentication failed") as raised:
+        run(
+            files,
+            tmp_path / "out",
+            engine=PostgreSQL(url=postgres_database.replace("towpath:", "towpath:wrong")),
+        )
+    assert not raised.value.temporary
+
+
 def test_a_table_that_the_database_lacks(postgres_database: str, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="has no table 'customers'"):
         run(shop_tables.write(tmp_path / "in"), tmp_path / "out", engine=PostgreSQL(url=postgres_database))
@@ -409,7 +436,13 @@ def test_great_expectations_itself_ran_every_check(broken: Run) -> None:
 
 def test_the_page_is_readable_on_its_own(broken: Run) -> None:
     page = broken.report.page.read_text()
-    for expected in ("FAIL", "Owner: Ann", "contract shop 1.2.0", "8 quarantined", "amount is outside 0 to 1000.5"):
+    for expected in (
+        "FAIL",
+        "Owner: Ann",
+        "contract shop 1.2.0",
+        "8 quarantined",
+        "amount is outside 0 to 1000.5",
+    ):
         assert expected in page
     for outside in ("http://", "https://", "<script", "<link", "src="):
         assert outside not in page

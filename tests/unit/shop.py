@@ -20,7 +20,13 @@ _CUSTOMERS = {
     "name": "customers",
     "properties": [
         _column("id", "integer", primaryKey=True),
-        _column("email", "string", unique=True, classification="confidential", logicalTypeOptions={"format": "email"}),
+        _column(
+            "email",
+            "string",
+            unique=True,
+            classification="confidential",
+            logicalTypeOptions={"format": "email"},
+        ),
     ],
 }
 _ORDERS = {
@@ -77,7 +83,10 @@ _SHOP = {
     "id": "shop",
     "version": "1.2.0",
     "status": "active",
-    "team": {"name": "shop", "members": [{"username": "ann@example.com", "name": "Ann", "role": "Data owner"}]},
+    "team": {
+        "name": "shop",
+        "members": [{"username": "ann@example.com", "name": "Ann", "role": "Data owner"}],
+    },
     "slaProperties": [{"property": "freshness", "value": 2, "unit": "d", "element": "orders.placed_at"}],
     "schema": [_CUSTOMERS, _ORDERS],
 }

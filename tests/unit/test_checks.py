@@ -78,7 +78,8 @@ def test_every_promise_becomes_a_check_and_none_twice() -> None:
 def test_a_key_that_is_also_a_rule_is_asked_once_in_the_rules_words() -> None:
     changed = document()
     column(changed, "orders", "id").update(
-        unique=True, quality=[{"metric": "duplicateValues", "mustBe": 0, "name": "one", "description": "Once."}]
+        unique=True,
+        quality=[{"metric": "duplicateValues", "mustBe": 0, "name": "one", "description": "Once."}],
     )
     found = [check for check in checks_of(parse(changed, origin="shop")) if check.columns == ("id",)]
     keys = [check for check in found if check.kind is Kind.UNIQUE and check.table == "orders"]
@@ -98,7 +99,9 @@ def test_which_checks_set_rows_aside() -> None:
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_contract_may_decide_about_quarantine(wanted: bool) -> None:
     changed = document()
-    column(changed, "orders", "coupon")["quality"][1]["customProperties"] = [{"property": "quarantine", "value": wanted}]
+    column(changed, "orders", "coupon")["quality"][1]["customProperties"] = [
+        {"property": "quarantine", "value": wanted}
+    ]
     found = [
         check
         for check in checks_of(parse(changed, origin="shop"))
@@ -176,7 +179,9 @@ def test_a_predicate_is_true_of_failing_rows_alone(
 def test_a_reference_is_looked_up_and_null_refers_to_nothing() -> None:
     reference = one(Kind.REFERENCE, "customer").reference
     assert reference is not None
-    check = Check(table="t", kind=Kind.REFERENCE, columns=("x",), reference=replace(reference, table="other", to=("y",)))
+    check = Check(
+        table="t", kind=Kind.REFERENCE, columns=("x",), reference=replace(reference, table="other", to=("y",))
+    )
     assert failing(check, ["EWR", None, "ZZZ"], "VARCHAR") == ["ZZZ"]
 
 
@@ -308,7 +313,9 @@ def test_a_table_without_a_time_has_no_age() -> None:
     assert found.outcome is Outcome.INCONCLUSIVE
 
 
-@pytest.mark.parametrize(("rows", "outcome"), [(7, Outcome.FAIL), (8, Outcome.PASS), (12, Outcome.PASS), (0, Outcome.FAIL)])
+@pytest.mark.parametrize(
+    ("rows", "outcome"), [(7, Outcome.FAIL), (8, Outcome.PASS), (12, Outcome.PASS), (0, Outcome.FAIL)]
+)
 def test_volume(rows: int, outcome: Outcome) -> None:
     volume = one(Kind.ROWS)
     found = judge(volume, Observed(rows=rows, looked_at=rows, counted=rows), as_of=NOON)
@@ -364,7 +371,10 @@ def test_a_renamed_column_is_recognized() -> None:
 def test_a_column_that_looks_like_nothing_is_no_new_name() -> None:
     found = found_columns()
     found["zzz"] = replace(found.pop("note"), name="zzz")
-    assert [one.reason for one in compare(ORDERS, found)] == ["`note` is missing.", "`zzz` is not in the contract."]
+    assert [one.reason for one in compare(ORDERS, found)] == [
+        "`note` is missing.",
+        "`zzz` is not in the contract.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -409,7 +419,10 @@ def test_what_cannot_be_asked() -> None:
         name: Found(name=name, kind=promised.logical_type, native="?") for name, promised in tables["customers"].columns.items()
     }}  # fmt: skip
     assert not any(unasked(check, tables, whole) for check in checks_of(contract()))
-    short = {**whole, "orders": {name: one for name, one in whole["orders"].items() if name not in ("amount", "placed_on")}}
+    short = {
+        **whole,
+        "orders": {name: one for name, one in whole["orders"].items() if name not in ("amount", "placed_on")},
+    }
     silent = {check.subject: unasked(check, tables, short) for check in checks() if unasked(check, tables, short)}
     assert silent == {
         "orders.amount": "it needs orders.amount, which is missing.",
@@ -417,7 +430,10 @@ def test_what_cannot_be_asked() -> None:
         "orders": "it needs orders.amount, which is missing.",
     }
     alone = {"orders": whole["orders"]}
-    assert unasked(one(Kind.REFERENCE, "customer"), tables, alone) == "table customers is not among those that are checked."
+    assert (
+        unasked(one(Kind.REFERENCE, "customer"), tables, alone)
+        == "table customers is not among those that are checked."
+    )
     empty = {**whole, "orders": {**whole["orders"], "pieces": replace(whole["orders"]["pieces"], empty=True)}}
     assert unasked(one(Kind.RANGE, "pieces"), tables, empty) == "no row has a value of orders.pieces."
     assert one(Kind.RANGE, "pieces").severity is Severity.WARNING

@@ -107,7 +107,8 @@ def test_freshness_names_the_event_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "hours"), [("h", 1), ("hours", 1), ("min", 1 / 60), ("d", 24), ("days", 24), ("w", 168), ("y", 8760)]
+    ("unit", "hours"),
+    [("h", 1), ("hours", 1), ("min", 1 / 60), ("d", 24), ("days", 24), ("w", 168), ("y", 8760)],
 )
 def test_units_of_freshness(unit: str, hours: float) -> None:
     changed = document()

@@ -51,31 +51,22 @@ class GreatExpectationsChecks:
         """
         by_table = _by_table(contracts)
         if strange := sorted(set(tables) - set(by_table)):
-            raise BadInput(
-                f"No contract speaks of table {strange[0]!r}.", value=strange[0], valid=sorted(by_table)
-            )
+            raise BadInput(f"No contract speaks of table {strange[0]!r}.", value=strange[0], valid=sorted(by_table))
         if as_of.tzinfo is None:
-            raise BadInput(
-                "The as-of time has no time zone.", value=as_of.isoformat(), hint="Give it in UTC."
-            )
+            raise BadInput("The as-of time has no time zone.", value=as_of.isoformat(), hint="Give it in UTC.")
         folder.mkdir(parents=True, exist_ok=True)
         checks = dict(enumerate(check for contract in contracts for check in checks_of(contract)))
         with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
             rows = Rows(table_files(tables), scratch=Path(scratch))
             stack.callback(rows.close)
             opened = stack.enter_context(self._opened(tables))
-            seen = {
-                number: self._observe(number, check, rows, opened, by_table)
-                for number, check in checks.items()
-            }
+            seen = {number: self._observe(number, check, rows, opened, by_table) for number, check in checks.items()}
             raw, counted, faults = self._validate(opened, checks, seen, by_table, as_of)
             findings: list[Finding] = []
             for number, check in checks.items():
                 if check.kind is Kind.COLUMNS:
                     found = opened.columns.get(check.table)
-                    findings += judge_columns(
-                        check, by_table[check.table], found, counted=counted.get(number)
-                    )
+                    findings += judge_columns(check, by_table[check.table], found, counted=counted.get(number))
                 else:
                     fault = seen[number].fault or faults.get(number, "")
                     result = replace(seen[number], counted=counted.get(number), fault=fault)
@@ -87,17 +78,13 @@ class GreatExpectationsChecks:
                 for table in tables
             }
             ordered = in_order(findings)
-            samples = {
-                name: _sample(rows, by_table[name], one) for name, one in split.items() if one.quarantine
-            }
+            samples = {name: _sample(rows, by_table[name], one) for name, one in split.items() if one.quarantine}
         page = write_page(folder / "checks.html", contracts, ordered, split, samples, as_of=as_of)
         file = folder / "great_expectations.json"
         file.write_text(json.dumps(raw, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
         return CheckReport(findings=ordered, tables=split, page=page, raw=file)
 
-    def _observe(
-        self, number: int, check: Check, rows: Rows, opened: Opened, tables: Mapping[str, Table]
-    ) -> Observed:
+    def _observe(self, number: int, check: Check, rows: Rows, opened: Opened, tables: Mapping[str, Table]) -> Observed:
         """What our own reading of the files sees of a check, or why it cannot be asked."""
         reason = unasked(check, tables, opened.columns)
         if reason or check.kind is Kind.COLUMNS:
@@ -115,9 +102,7 @@ class GreatExpectationsChecks:
         """One suite and one validation a table: the engine's results, its counts and what it raised, by check."""
         import great_expectations as gx
 
-        predicates = Predicates(
-            dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns}
-        )
+        predicates = Predicates(dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns})
         compiler = Compiler(self.engine, predicates, as_of=as_of)
         raw: dict[str, Any] = {}
         results: list[Any] = []
@@ -158,16 +143,15 @@ def _by_table(contracts: Sequence[Contract]) -> dict[str, Table]:
     for contract in contracts:
         for name, table in contract.tables.items():
             if name in tables:
-                raise BadInput(
-                    f"Two contracts speak of table {name!r}.", value=name, hint="Keep one of them."
-                )
+                raise BadInput(f"Two contracts speak of table {name!r}.", value=name, hint="Keep one of them.")
             tables[name] = table
     return tables
 
 
 def _sample(rows: Rows, table: Table, checked: TableChecked) -> Sample:
-    """The first quarantined rows for the page; values of columns that are not for everyone are withheld."""
+    """The first quarantined rows for the page; values that are not for everyone, or that no contract speaks of, are
+    withheld."""
     assert checked.quarantine is not None
-    hidden = [column.name for column in table.columns.values() if not column.shown]
-    names, values = rows.sample(checked.quarantine, hidden, rows=_SAMPLE)
+    shown = [column.name for column in table.columns.values() if column.shown]
+    names, values = rows.sample(checked.quarantine, shown, rows=_SAMPLE)
     return Sample(columns=tuple(names), rows=tuple(tuple(row) for row in values))

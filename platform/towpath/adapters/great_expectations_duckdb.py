@@ -1,4 +1,4 @@
-"""DuckDB as a data source of Great Expectations, which has none of its own. Importing this imports Great Expectations."""
+"""DuckDB as a data source of Great Expectations, which has none of its own. Importing this imports that."""
 
 from __future__ import annotations
 

@@ -1,7 +1,11 @@
 """The databases that Great Expectations runs checks in: where the rows lie, and what its types are called."""
 
+# Names are quoted by `quoted`, constants by `literal`.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -13,12 +17,14 @@ import sqlalchemy as sa
 
 from towpath.core.checks_schema import Found
 from towpath.core.checks_sql import Dialect, literal, quoted
-from towpath.core.errors import BadInput, Misconfigured, Unreachable
+from towpath.core.errors import BadInput, Misconfigured, TowpathError, Unreachable
 from towpath.core.promises import LogicalType
 
 # A type without its parameters; DuckDB writes a list as `VARCHAR[]`.
 BARE_TYPE = "CASE WHEN data_type LIKE '%]' THEN 'ARRAY' ELSE upper(trim(split_part(data_type, '(', 1))) END"
-_COLUMNS = "SELECT table_name, column_name, {bare} FROM information_schema.columns WHERE table_schema = {schema} ORDER BY 1, 2"
+_COLUMNS = (
+    "SELECT table_name, column_name, {bare} FROM information_schema.columns WHERE table_schema = {schema} ORDER BY 1, 2"
+)
 ZONED = "TIMESTAMP WITH TIME ZONE"
 
 
@@ -110,7 +116,7 @@ class DuckDB:
 
 @dataclass(frozen=True, kw_only=True)
 class PostgreSQL:
-    """Tables of that name in a schema of a PostgreSQL database. They hold the rows of the files: a difference is a finding.
+    """Tables of that name in a schema of a PostgreSQL database, with the rows of the files: a difference is a finding.
 
     `url`: a SQLAlchemy address, for example `postgresql+psycopg://user@host/database`.
     """
@@ -132,19 +138,15 @@ class PostgreSQL:
 
     @contextmanager
     def opened(self, context: Any, tables: Mapping[str, Path]) -> Iterator[Opened]:
-        options = f"-csearch_path={self.schema} -ctimezone=UTC"
-        url = sa.make_url(self.url).update_query_dict({"options": options})
+        path = re.sub(r"([\\ ])", r"\\\1", quoted(self.schema))
+        url = sa.make_url(self.url).update_query_dict({"options": f"-csearch_path={path} -ctimezone=UTC"})
         address = url.render_as_string(hide_password=False)
         engine = sa.create_engine(url)
         try:
             with engine.connect() as connection:
                 columns = _columns(self, connection, tables)
         except sa.exc.OperationalError as error:
-            raise Unreachable(
-                f"PostgreSQL at {url.host or url.query.get('host', 'localhost')} does not answer: {error.orig}",
-                value=url.render_as_string(hide_password=True),
-                hint="Check that it runs and that the address is right.",
-            ) from error
+            raise _unavailable(url, error) from error
         finally:
             engine.dispose()
         if missing := sorted(set(tables) - set(columns)):
@@ -159,9 +161,7 @@ class PostgreSQL:
             _closed(source)
 
 
-def _columns(
-    engine: Engine, connection: sa.Connection, tables: Mapping[str, Path]
-) -> dict[str, dict[str, Found]]:
+def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Path]) -> dict[str, dict[str, Found]]:
     """By table, its columns; a column is looked at once to see whether it has any value."""
     query = _COLUMNS.format(bare=BARE_TYPE, schema=literal(engine.schema))
     found: dict[str, dict[str, str]] = {}
@@ -178,7 +178,7 @@ def _columns(
 def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
     """The columns of a table with rows that hold nothing but nulls."""
     counts = ", ".join(f"count({quoted(name)})" for name in columns)
-    rows, *filled = connection.exec_driver_sql(f"SELECT count(*), {counts} FROM {quoted(table)}").one()  # noqa: S608
+    rows, *filled = connection.exec_driver_sql(f"SELECT count(*), {counts} FROM {quoted(table)}").one()
     return {name for name, count in zip(columns, filled, strict=True) if rows and not count}
 
 
@@ -186,6 +186,20 @@ def _found(engine: Engine, name: str, native: str, empty: bool) -> Found:
     kind = next((kind for kind, natives in engine.types.items() if native in natives), None)
     zoned = native == ZONED if kind is LogicalType.TIMESTAMP else None
     return Found(name=name, kind=kind, native=native.lower(), zoned=zoned, empty=empty)
+
+
+def _unavailable(url: sa.URL, error: sa.exc.OperationalError) -> TowpathError:
+    """The error of a database that cannot be read: it refuses what was configured, or it does not answer."""
+    said = str(error.orig).strip().splitlines()[0]
+    shown = url.difference_update_query(["options"]).render_as_string(hide_password=True)
+    where = f"PostgreSQL at {url.host or 'this machine'}"
+    if re.search(r"authentication failed|no password supplied|does not exist|not permitted|pg_hba", said):
+        return Misconfigured(f"{where} refuses: {said}", value=shown, hint="Mend the address or the role's rights.")
+    return Unreachable(
+        f"{where} does not answer: {said}",
+        value=shown,
+        hint="Check that it runs and that the address is right.",
+    )
 
 
 def _closed(source: Any) -> None:

@@ -68,12 +68,8 @@ def write_page(
     html = environment.get_template("checks.html.j2").render(
         sections=sorted(sections, key=lambda one: (_WORST_FIRST.index(one.outcome), one.table)),
         outcome=worst(findings),
-        totals=[
-            (outcome, sum(one.outcome is outcome for one in findings)) for outcome in reversed(_WORST_FIRST)
-        ],
-        warnings=sum(
-            one.severity is Severity.WARNING and one.outcome is not Outcome.PASS for one in findings
-        ),
+        totals=[(outcome, sum(one.outcome is outcome for one in findings)) for outcome in reversed(_WORST_FIRST)],
+        warnings=sum(one.severity is Severity.WARNING and one.outcome is not Outcome.PASS for one in findings),
         as_of=as_of.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         gate=gate,
         rows=sum(one.rows for one in tables.values()),

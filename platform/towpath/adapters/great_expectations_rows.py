@@ -1,4 +1,8 @@
-"""Our own reading of the tables, in DuckDB: which rows fail which check, and the files of accepted and quarantined rows."""
+"""Our own reading of the tables, in DuckDB: which rows fail which check, and the files of accepted and quarantined
+rows."""
+
+# Names are quoted by `quoted`, constants by `literal`.
+# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -29,9 +33,7 @@ class Rows:
 
     def __init__(self, tables: Mapping[str, Path], *, scratch: Path) -> None:
         self._tables = tables
-        self.predicates = Predicates(
-            dialect=Dialect.DUCKDB, relations={name: quoted(name) for name in tables}
-        )
+        self.predicates = Predicates(dialect=Dialect.DUCKDB, relations={name: quoted(name) for name in tables})
         self._connection = duckdb.connect()
         self._connection.execute(f"SET temp_directory = {literal(str(scratch))}; SET TimeZone = 'UTC'")
         self._connection.execute("CREATE SCHEMA numbered")
@@ -61,11 +63,11 @@ class Rows:
             rows = self._count(f"SELECT count(*) FROM {quoted(check.table)}")
             seen = Observed(rows=rows, looked_at=rows)
             if check.kind is Kind.TABLE_RULE:
-                return replace(
-                    seen, value=self._number(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)")
-                )
+                return replace(seen, value=self._number(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)"))
             if check.kind is Kind.FRESH:
-                newest = f"SELECT max(epoch_us(CAST({quoted(check.columns[0])} AS TIMESTAMPTZ))) FROM {quoted(check.table)}"
+                newest = (
+                    f"SELECT max(epoch_us(CAST({quoted(check.columns[0])} AS TIMESTAMPTZ))) FROM {quoted(check.table)}"
+                )
                 return replace(seen, value=self._number(newest))
             return seen
         except duckdb.Error as error:
@@ -97,36 +99,26 @@ class Rows:
             quarantine,
         )
         kept, set_aside = self._rows_of(accepted), self._rows_of(quarantine)
-        assert (kept + set_aside, set_aside) == (rows, aside), (
-            f"{table}: {kept} + {set_aside} rows written of {rows}"
-        )
+        assert (kept + set_aside, set_aside) == (rows, aside), f"{table}: {kept} + {set_aside} rows written of {rows}"
         return TableChecked(accepted=accepted, rows=kept, quarantine=quarantine, quarantined=set_aside)
 
-    def sample(
-        self, quarantine: Path, hidden: Sequence[str], *, rows: int
-    ) -> tuple[list[str], list[list[str]]]:
-        """The first quarantined rows as text, for people: column names and values, the reasons last."""
-        relation = self._connection.execute(f"SELECT * FROM read_parquet({literal(str(quarantine))}) LIMIT 0")
-        names = [item[0] for item in relation.description or []]
-        shown = ", ".join(
-            f"array_to_string({quoted(name)}, '; ')" if name == REASONS
-            else "'(withheld)'" if name in hidden
-            else f"CAST({quoted(name)} AS VARCHAR)"
-            for name in names
-        )  # fmt: skip
-        found = self._connection.execute(
-            f"SELECT {shown} FROM read_parquet({literal(str(quarantine))}) LIMIT {rows}"
-        )
-        return names, [["" if value is None else str(value) for value in row] for row in found.fetchall()]
+    def sample(self, quarantine: Path, shown: Sequence[str], *, rows: int) -> tuple[list[str], list[list[str]]]:
+        """The first quarantined rows as text, for people: names and values, the reasons first."""
+        relation = f"read_parquet({literal(str(quarantine))})"
+        described = self._connection.execute(f"SELECT * FROM {relation} LIMIT 0").description or []
+        names = [item[0] for item in described if item[0] != REASONS]
+        values = [f"CAST({quoted(name)} AS VARCHAR)" if name in shown else "'(withheld)'" for name in names]
+        reasons = f"array_to_string({REASONS}, '; ')"
+        found = self._connection.execute(f"SELECT {', '.join([reasons, *values])} FROM {relation} LIMIT {rows}")
+        texts = [["" if value is None else str(value) for value in row] for row in found.fetchall()]
+        return [REASONS, *names], texts
 
     def _observe_rows(self, number: int, check: Check, table: Table) -> Observed:
         relation = f"numbered.{quoted(check.table)} AS checked"
         fails = self.predicates.fails(check)
         at_fault = fails
         if check.kind is Kind.UNIQUE:
-            numbered = Predicates(
-                dialect=Dialect.DUCKDB, relations={check.table: f"numbered.{quoted(check.table)}"}
-            )
+            numbered = Predicates(dialect=Dialect.DUCKDB, relations={check.table: f"numbered.{quoted(check.table)}"})
             at_fault = numbered.later_copies(check, order=_ROW)
         found = f"SELECT {literal(check.table)}, {number}, checked.{_ROW} FROM {relation} WHERE {at_fault}"
         self._connection.execute(f"INSERT INTO failing {found}")
@@ -174,8 +166,7 @@ class Rows:
 
     def _names(self, table: str) -> set[str]:
         return {
-            item[0]
-            for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
+            item[0] for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
         }
 
     def _rows_of(self, file: Path) -> int:

@@ -4,6 +4,9 @@ Where it has an expectation of its own for a question, that is used; for the res
 DuckDB, references, times, rules) its expectation by query, with the same predicate that sets rows aside.
 """
 
+# Names are quoted by `quoted`, constants by `literal`.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import re
@@ -60,7 +63,7 @@ class Compiler:
             if name in found and not found[name].empty
         ]
         query = (
-            f"SELECT 1 FROM information_schema.columns WHERE table_schema = {literal(self._engine.schema)} "  # noqa: S608
+            f"SELECT 1 FROM information_schema.columns WHERE table_schema = {literal(self._engine.schema)} "
             f"AND table_name = {literal(table.name)} AND ({' OR '.join(wrong) or 'FALSE'})"
         )
         names = self._gxe.ExpectTableColumnsToMatchSet(column_set=list(table.columns), exact_match=True)
@@ -75,7 +78,7 @@ class Compiler:
             return self._by_query(self._stale(check))
         if check.kind is Kind.TABLE_RULE:
             return self._by_query(self._broken(check))
-        rows = f"SELECT 1 FROM {self._sql.relation(check.table)} AS {ROW} WHERE {self._sql.fails(check)}"  # noqa: S608
+        rows = f"SELECT 1 FROM {self._sql.relation(check.table)} AS {ROW} WHERE {self._sql.fails(check)}"
         return self._by_query(rows)
 
     def _listed(self, check: Check) -> Any:
@@ -115,13 +118,15 @@ class Compiler:
     def _stale(self, check: Check) -> str:
         """One row when the newest time is too old."""
         oldest = self._as_of - timedelta(hours=check.bound.values[0])
-        newest = f"SELECT max(CAST({quoted(check.columns[0])} AS {ZONED})) AS newest FROM {self._sql.relation(check.table)}"  # noqa: S608
-        return f"SELECT 1 FROM ({newest}) AS newest_row WHERE newest < CAST({literal(oldest.isoformat())} AS {ZONED})"  # noqa: S608
+        newest = (
+            f"SELECT max(CAST({quoted(check.columns[0])} AS {ZONED})) AS newest FROM {self._sql.relation(check.table)}"
+        )
+        return f"SELECT 1 FROM ({newest}) AS newest_row WHERE newest < CAST({literal(oldest.isoformat())} AS {ZONED})"
 
     def _broken(self, check: Check) -> str:
         """One row when the number of a table's rule is not what it must be."""
-        number = f"SELECT CAST(({self._sql.rule(check)}) AS DOUBLE PRECISION) AS measured"  # noqa: S608
-        return f"SELECT 1 FROM ({number}) AS rule WHERE NOT ({_holds('measured', check.bound)})"  # noqa: S608
+        number = f"SELECT CAST(({self._sql.rule(check)}) AS DOUBLE PRECISION) AS measured"
+        return f"SELECT 1 FROM ({number}) AS rule WHERE NOT ({_holds('measured', check.bound)})"
 
     def _not_of(self, kind: LogicalType, timezone: bool | None) -> str:
         """The condition on `information_schema.columns` of a type that the contract does not allow."""

@@ -7,22 +7,25 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from towpath import path, project, wiring
-from towpath.cli import output, walk
+from towpath.cli import history, output, walk
 from towpath.cli.exits import Exit
 from towpath.cli.exports import report_folder, save
 from towpath.cli.progress import StageProgress
 from towpath.core.errors import Denied, IntegrityError, NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import GATES, Stage
-from towpath.core.policy import Verdict
+from towpath.core.policy import Decision, Verdict
 from towpath.example.sabotage import SABOTAGES, Moment, Sabotage
 from towpath.example.workspace import AS_OF, WATCHED, lay
 from towpath.settings import Settings
+
+if TYPE_CHECKING:
+    from towpath.stages.work import Work
 
 __all__ = ["SABOTAGES", "demo"]
 
@@ -105,13 +108,13 @@ def _whole(folder: Path, settings: Settings, show: _Show) -> int:
     return Exit.GOOD if decision.verdict is Verdict.PROMOTE else Exit.REFUSED
 
 
-def _promote(candidate: Candidate, work: Any) -> Any:
+def _promote(candidate: Candidate, work: Work) -> Decision:
     from towpath.stages.promote import promote
 
     return promote(candidate, work, reason=REASON, now=wiring.now())
 
 
-def _reports(candidate: Candidate, work: Any) -> list[Path]:
+def _reports(candidate: Candidate, work: Work) -> list[Path]:
     """Pages and plots of every entry, written out where a browser finds them."""
     folder = report_folder(work.state, candidate)
     return [
@@ -204,10 +207,9 @@ def _damage_stored(chosen: Sabotage, home: Path, settings: Settings, show: _Show
         return _refused(candidate)
 
 
-def _stored(candidate: Candidate, stage: Stage, work: Any) -> Path:
+def _stored(candidate: Candidate, stage: Stage, work: Work) -> Path:
     if stage is Stage.INGEST:
-        fetched: Path = work.ports.objects.fetch(candidate.entry(stage).subject("dataset", "flights").digest)
-        return fetched
+        return work.ports.objects.fetch(candidate.entry(stage).subject("dataset", "flights").digest)
     return next((work.state / "artifacts").rglob("model.skops"))
 
 
@@ -247,7 +249,7 @@ def _need_champion(home: Path, settings: Settings, show: _Show) -> None:
 
 
 def _refused(candidate: Candidate) -> list[Finding]:
-    return [finding for finding in candidate.findings if finding.outcome in (Outcome.FAIL, Outcome.ERROR)]
+    return list(history.failed(candidate.findings))
 
 
 def _incident(error: IntegrityError, stage: Stage) -> Finding:

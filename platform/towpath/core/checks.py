@@ -1,10 +1,11 @@
 """What a contract says, as checks: each is one question with one answer, a `Finding`.
 
-Which rows fail a check is said once, in `towpath.core.checks_sql`; how an answer reads, in `towpath.core.checks_verdict`.
+Which rows fail a check is said once, in `towpath.core.checks_sql`; how an answer reads, in
+`towpath.core.checks_verdict`.
 
-A check sets failing rows aside (quarantine) unless it is a warning, asks about the table as a whole, or is a share that the
-contract tolerates of nulls or of references without a row: those rows are as promised. `quarantine` in the contract decides
-otherwise.
+A check sets failing rows aside (quarantine) unless it is a warning, asks about the table as a whole, or is a share
+that the contract tolerates of nulls or of references without a row: those rows are as promised. `quarantine` in the
+contract decides otherwise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from enum import StrEnum
 
 from towpath.core.evidence import Severity
 from towpath.core.promises import (
+    NO_LIMITS,
     NONE,
     Bound,
     Column,
@@ -74,14 +76,14 @@ _CODES = {
 class Check:
     """One question about a table.
 
-    `bound` is what the number of failing rows (or their share, in percent of the rows looked at) must be; of a table's row
-    count, newest time or rule, what that number itself must be.
+    `bound` is what the number of failing rows (or their share, in percent of the rows looked at) must be; of a table's
+    row count, newest time or rule, what that number itself must be.
     """
 
     table: str
     kind: Kind
     columns: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     missing: tuple[Scalar | None, ...] = ()
     reference: Reference | None = None
     query: str = ""
@@ -174,9 +176,7 @@ def _of_column(table: str, column: Column) -> Iterator[Check]:
     own = [rule for rule in column.rules if rule.metric is Metric.INVALID_VALUES and rule.limits is None]
     plain = Rule(metric=Metric.INVALID_VALUES, columns=(column.name,), bound=NONE)
     for rule in own or [plain]:
-        yield from _of_limits(
-            table, replace(rule, limits=column.limits), temporal=column.logical_type in _TEMPORAL
-        )
+        yield from _of_limits(table, replace(rule, limits=column.limits), temporal=column.logical_type in _TEMPORAL)
     if column.unique:
         yield Check(table=table, kind=Kind.UNIQUE, columns=(column.name,), quarantines=True)
     for rule in column.rules:
@@ -190,7 +190,7 @@ def _of_column(table: str, column: Column) -> Iterator[Check]:
 
 def _of_limits(table: str, rule: Rule, *, temporal: bool) -> Iterator[Check]:
     """A check for each kind of limit that is set."""
-    limits = rule.limits or Limits()
+    limits = rule.limits or NO_LIMITS
     parts = {
         Kind.RANGE: Limits(
             minimum=limits.minimum,
@@ -204,7 +204,7 @@ def _of_limits(table: str, rule: Rule, *, temporal: bool) -> Iterator[Check]:
         Kind.PATTERN: Limits(pattern=limits.pattern),
     }
     for kind, part in parts.items():
-        if part != Limits():
+        if part != NO_LIMITS:
             check = _row_check(table, rule, kind)
             yield replace(check, limits=part, temporal=temporal, quarantines=_quarantines(rule, share=False))
 
@@ -217,19 +217,13 @@ def _of_rule(table: str, rule: Rule) -> Check:
     if rule.metric in (Metric.NULL_VALUES, Metric.MISSING_VALUES):
         kind = Kind.FILLED if rule.metric is Metric.NULL_VALUES or rule.missing == (None,) else Kind.PRESENT
         missing = rule.missing if kind is Kind.PRESENT else ()
-        return replace(
-            _row_check(table, rule, kind), missing=missing, quarantines=_quarantines(rule, share=True)
-        )
+        return replace(_row_check(table, rule, kind), missing=missing, quarantines=_quarantines(rule, share=True))
     return _of_query(table, rule)
 
 
 def _of_query(table: str, rule: Rule) -> Check:
     counts = _COUNTS_ROWS.match(rule.query)
-    if (
-        counts
-        and not _grouped(counts["fails"])
-        and (rule.bound.operator in _UPPER or not rule.bound.tolerates)
-    ):
+    if counts and not _grouped(counts["fails"]) and (rule.bound.operator in _UPPER or not rule.bound.tolerates):
         check = _row_check(table, rule, Kind.ROW_RULE)
         return replace(check, query=counts["fails"].strip(), quarantines=_quarantines(rule, share=False))
     return replace(_row_check(table, rule, Kind.TABLE_RULE), query=rule.query)
@@ -237,10 +231,7 @@ def _of_query(table: str, rule: Rule) -> Check:
 
 def _grouped(condition: str) -> bool:
     """Whether the rest of the query is more than a condition on rows."""
-    return (
-        re.search(r"\b(group\s+by|having|union|intersect|except|limit)\b", condition, re.IGNORECASE)
-        is not None
-    )
+    return re.search(r"\b(group\s+by|having|union|intersect|except|limit)\b", condition, re.IGNORECASE) is not None
 
 
 def _row_check(table: str, rule: Rule, kind: Kind) -> Check:

@@ -40,11 +40,7 @@ class Mismatch:
     @property
     def which(self) -> str:
         """What is wrong, behind the column's name."""
-        return (
-            "which is missing"
-            if self.problem == "missing"
-            else f"which is {self.measured} and not {self.bound}"
-        )
+        return "which is missing" if self.problem == "missing" else f"which is {self.measured} and not {self.bound}"
 
 
 def compare(table: Table, found: Mapping[str, Found]) -> tuple[Mismatch, ...]:
@@ -78,9 +74,7 @@ def judge_columns(
     """
     if found is None:
         reason = f"Table {table.name} was not delivered."
-        return [
-            _finding(check, Outcome.FAIL, table.name, reason, measured="not delivered", bound="delivered")
-        ]
+        return [_finding(check, Outcome.FAIL, table.name, reason, measured="not delivered", bound="delivered")]
     mismatches = compare(table, found)
     if counted != len(mismatches):
         reason = (

@@ -1,8 +1,11 @@
 """Which rows fail a check, in SQL: one place for the count of the engine and for the rows that are set aside.
 
-A predicate is a condition on the row `checked`, true where it fails; where it is unknown (a null) the row does not fail.
-Sessions that run it keep UTC, so that a time without a zone and one with a zone compare.
+A predicate is a condition on the row `checked`, true where it fails; where it is unknown (a null) the row does not
+fail. Sessions that run it keep UTC, so that a time without a zone and one with a zone compare.
 """
+
+# Names are quoted by `quoted`, constants by `literal`.
+# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ class Predicates:
 
 
 def filled(query: str, *, relation: str, column: str | None) -> str:
-    """The standard's placeholders replaced: `{object}` (the table) and `{property}` (the column), with or without `$`."""
+    """The standard's placeholders replaced: `{object}` (the table), `{property}` (the column), with a `$` or without."""
     found = re.sub(r"\$?\{(?:object|table)\}", lambda _: relation, query)
     return re.sub(r"\$?\{(?:property|column)\}", lambda _: quoted(column), found) if column else found
 

@@ -19,10 +19,12 @@ _CODES = list(GATES)
 class Observed:
     """What was seen of one check.
 
-    `rows`: rows of the table. `looked_at`: those with a value. `failing`: those that the predicate finds. `sharing`: for a
-    key, every row whose key another row has, the first copy among them. `counted`: what the engine counted, to compare.
-    `value`: the number of a table's rule, or the newest time in microseconds since 1970 (UTC). `examples`: pairs of row
-    (from 1, in file order) and value. `unasked`: why it could not be asked. `fault`: what went wrong while asking.
+    `rows`: rows of the table. `looked_at`: those with a value. `failing`: those that the predicate finds.
+    `sharing`: for a key, every row whose key another row has, the first copy among them.
+    `counted`: what the engine counted, to compare.
+    `value`: the number of a table's rule, or the newest time in microseconds since 1970 (UTC).
+    `examples`: pairs of row (from 1, in file order) and value.
+    `unasked`: why it could not be asked. `fault`: what went wrong while asking.
     """
 
     rows: int = 0
@@ -139,16 +141,10 @@ def _sentence(check: Check, seen: Observed, share: float) -> str:
     what = f"the key ({', '.join(check.columns)})" if check.kind is Kind.UNIQUE else ", ".join(check.columns)
     allowed = f"; the contract asks for {check.bound.text()}" if check.bound.tolerates else ""
     if not seen.failing:
-        well = (
-            f"the rule holds: {rule_text(check)}" if check.kind is Kind.ROW_RULE else f"{what} {_well(check)}"
-        )
+        well = f"the rule holds: {rule_text(check)}" if check.kind is Kind.ROW_RULE else f"{what} {_well(check)}"
         return f"In {'all ' if seen.looked_at > 1 else ''}{rows} {well}{allowed}."
     shown = f"{share:.2f}" if share >= 0.005 else "below 0.01"
-    wrong = (
-        f"the rule is broken: {rule_text(check)}"
-        if check.kind is Kind.ROW_RULE
-        else f"{what} {breach(check)}"
-    )
+    wrong = f"the rule is broken: {rule_text(check)}" if check.kind is Kind.ROW_RULE else f"{what} {breach(check)}"
     return f"In {seen.failing:,} of {rows} ({shown} %) {wrong}{allowed}{_examples(seen)}."
 
 
@@ -158,9 +154,7 @@ def _examples(seen: Observed) -> str:
     if not any(value for _, value in seen.examples):
         rows = ", ".join(f"{row:,}" for row, _ in seen.examples)
         return f"; for example row{'s' if len(seen.examples) > 1 else ''} {rows}"
-    return "; for example " + ", ".join(
-        f"{value or repr(value)} in row {row:,}" for row, value in seen.examples
-    )
+    return "; for example " + ", ".join(f"{value or repr(value)} in row {row:,}" for row, value in seen.examples)
 
 
 def _outside(check: Check) -> str:
@@ -175,9 +169,7 @@ def _outside(check: Check) -> str:
 def _fresh(check: Check, seen: Observed, as_of: datetime) -> Finding:
     column = check.columns[0]
     if seen.value is None:
-        return _finding(
-            check, Outcome.INCONCLUSIVE, seen, f"No row has a {column}, so the age of the data is unknown."
-        )
+        return _finding(check, Outcome.INCONCLUSIVE, seen, f"No row has a {column}, so the age of the data is unknown.")
     newest = _EPOCH + timedelta(microseconds=seen.value)
     age = (as_of - newest).total_seconds() / 3600
     holds = check.bound.holds(age)
@@ -212,7 +204,9 @@ def _table_rule(check: Check, seen: Observed) -> Finding:
     if (seen.counted == 0) is not holds:
         return _disagree(check, seen, f"{seen.value:,.10g}")
     verdict = "The rule holds" if holds else "The rule is broken"
-    reason = f"{verdict}: {rule_text(check)}. It measures {seen.value:,.10g}; the contract asks for {check.bound.text('')}."
+    reason = (
+        f"{verdict}: {rule_text(check)}. It measures {seen.value:,.10g}; the contract asks for {check.bound.text('')}."
+    )
     value = int(seen.value) if float(seen.value).is_integer() else seen.value
     return _finding(check, _passes(holds), seen, reason, measured=value)
 
@@ -244,7 +238,7 @@ def _finding(
         Kind.FRESH: lambda: check.bound.text("hours"),
         Kind.ROWS: lambda: check.bound.text("rows"),
         Kind.TABLE_RULE: lambda: check.bound.text(""),
-    }.get(check.kind, lambda: f"{check.bound.text()} {_bound_words(check)}".strip())()
+    }.get(check.kind, lambda: f"{check.bound.text()} {_bound_words(check)}")()
     return Finding(
         code=check.code,
         outcome=outcome,

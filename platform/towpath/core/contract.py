@@ -1,10 +1,12 @@
 """Data contracts: the Open Data Contract Standard (v3.0 to v3.2) read into `Contract` values.
 
-Only what is checked is read; a promise that Towpath cannot check is refused, never passed over. Beside the standard's own
-words these custom properties are read:
+Only what is checked is read; a promise that Towpath cannot check is refused, never passed over. Beside the standard's
+own words these custom properties are read:
 
-- `knownAt`, of a property or of a schema object (then for all its properties): the column that says when the value became known;
-- on a relationship an operator such as `mustBeLessThan` with `unit` (rows, percent): how many references may find no row;
+- `knownAt`, of a property or of a schema object (then for all its properties): the column that says when the value
+  became known;
+- on a relationship an operator such as `mustBeLessThan` with `unit` (rows, percent): how many references may find no
+  row;
 - `severity` of a relationship or freshness promise, `quarantine` of a quality rule or relationship (true or false).
 """
 
@@ -25,7 +27,9 @@ from open_data_contract_standard.model import (
 
 from towpath.core import digest as digests
 from towpath.core import odcs
-from towpath.core.contract_rules import Notes, bound, limits, quarantine, rule, severity
+from towpath.core.contract_limits import limits
+from towpath.core.contract_rules import bound, quarantine, rule, severity
+from towpath.core.odcs import Notes
 from towpath.core.promises import (
     Bound,
     Column,
@@ -125,9 +129,7 @@ def _owner(standard: OpenDataContractStandard, notes: Notes) -> str:
             return member.name or member.username or ""
     if team and not isinstance(team, list) and team.name:
         return team.name
-    notes.refuse(
-        "team", "nobody owns the contract.", hint="Add a team with a name, or a member with the role `owner`."
-    )
+    notes.refuse("team", "nobody owns the contract.", hint="Add a team with a name, or a member with the role `owner`.")
     return ""
 
 
@@ -135,9 +137,7 @@ def _table(item: SchemaObject, notes: Notes) -> Table | None:
     name = item.name or ""
     at = f"schema[{name}]"
     if not _NAME.fullmatch(name):
-        notes.refuse(
-            at, f"{name!r} is no table name: letters, digits and _, at most 63, no digit first.", value=name
-        )
+        notes.refuse(at, f"{name!r} is no table name: letters, digits and _, at most 63, no digit first.", value=name)
         return None
     extras = notes.custom(at, item.customProperties, ("knownAt",))
     default = extras.get("knownAt")
@@ -150,18 +150,12 @@ def _table(item: SchemaObject, notes: Notes) -> Table | None:
         if column := _column(prop, where, default, notes):
             columns[column.name] = column
             references += [
-                found
-                for link in prop.relationships or []
-                if (found := _link(link, name, column.name, where, notes))
+                found for link in prop.relationships or [] if (found := _link(link, name, column.name, where, notes))
             ]
     if not columns:
         notes.refuse(at, "no properties; a table has at least one column.")
-    references += [
-        found for link in item.relationships or [] if (found := _link(link, name, None, at, notes))
-    ]
-    rules = [
-        one for quality in item.quality or [] if (one := rule(quality, f"{at}.quality", notes, column=None))
-    ]
+    references += [found for link in item.relationships or [] if (found := _link(link, name, None, at, notes))]
+    rules = [one for quality in item.quality or [] if (one := rule(quality, f"{at}.quality", notes, column=None))]
     _known_columns(at, columns, rules, references, notes)
     return Table(
         name=name,
@@ -179,9 +173,7 @@ def _known_columns(
     references: Sequence[Reference],
     notes: Notes,
 ) -> None:
-    used = [("quality", one.columns) for one in rules] + [
-        ("relationships", one.columns) for one in references
-    ]
+    used = [("quality", one.columns) for one in rules] + [("relationships", one.columns) for one in references]
     for kind, names in used:
         for name in names:
             if name not in columns:
@@ -191,17 +183,13 @@ def _known_columns(
 def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> Column | None:
     name = item.name or ""
     if not name or '"' in name or name == _RESERVED:
-        notes.refuse(
-            at, f"{name!r} is no column name.", value=name, hint=f"{_RESERVED} is kept for quarantined rows."
-        )
+        notes.refuse(at, f"{name!r} is no column name.", value=name, hint=f"{_RESERVED} is kept for quarantined rows.")
         return None
     if item.physicalName and item.physicalName != name:
         notes.refuse(at, f"physicalName {item.physicalName!r} differs from the name.", value=item.physicalName,
                      hint="Name the column as it is delivered; rename it in a transform.")  # fmt: skip
     if item.properties or item.items or item.map:
-        notes.refuse(
-            at, "nested properties are not checked.", hint="Flatten them at the source, or leave them out."
-        )
+        notes.refuse(at, "nested properties are not checked.", hint="Flatten them at the source, or leave them out.")
     try:
         kind = LogicalType(item.logicalType or "")
     except ValueError:
@@ -221,9 +209,7 @@ def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> 
         timezone=options.get("timezone") if kind in (LogicalType.TIMESTAMP, LogicalType.TIME) else None,
         limits=limits(kind, options, item.enum, at, notes),
         rules=tuple(
-            found
-            for one in item.quality or []
-            if (found := rule(one, f"{at}.quality", notes, column=(name, kind)))
+            found for one in item.quality or [] if (found := rule(one, f"{at}.quality", notes, column=(name, kind)))
         ),
         known_at=str(clock) if clock else None,
         classification=item.classification,
@@ -271,9 +257,7 @@ def _listed(value: str | list[str] | None) -> list[str]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _with_freshness(
-    tables: dict[str, Table], standard: OpenDataContractStandard, notes: Notes
-) -> dict[str, Table]:
+def _with_freshness(tables: dict[str, Table], standard: OpenDataContractStandard, notes: Notes) -> dict[str, Table]:
     found = dict(tables)
     for item in standard.slaProperties or []:
         if (item.property or "").lower() not in ("freshness", "fr"):
@@ -298,9 +282,7 @@ def _freshness(
         if found.logical_type in (LogicalType.TIMESTAMP, LogicalType.DATE)
     ]
     if element not in elements:
-        notes.refuse(
-            at, f"element is {element!r}; it is `table.column`, a time.", value=element, valid=elements
-        )
+        notes.refuse(at, f"element is {element!r}; it is `table.column`, a time.", value=element, valid=elements)
         return "", None
     hours = _HOURS.get((item.unit or "").lower())
     if hours is None:

@@ -1,20 +1,19 @@
-"""The Open Data Contract Standard as a document: every key known to the standard, every value of its type, or a problem that
-says where. What the values mean is read in `towpath.core.contract`."""
+"""The Open Data Contract Standard as a document: every key known to the standard, every value of its type, or a problem
+that says where. What the values mean is read in `towpath.core.contract`."""
 
 from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Union, get_args, get_origin
 
 from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard
 from pydantic import BaseModel, ValidationError
 
-from towpath.core.errors import DeclarationError, Problems
-
-CUSTOM = ("knownAt", "quarantine", "severity", "unit")
+from towpath.core.errors import DeclarationError, Problems, TowpathError
 
 
 def plain(value: Any) -> Any:
@@ -58,6 +57,33 @@ def misspelt(name: str, known: Sequence[str]) -> str | None:
     lowered = {item.lower(): item for item in known}
     close = difflib.get_close_matches(name.lower().replace("_", ""), lowered, n=1, cutoff=0.85)
     return lowered[close[0]] if close and lowered[close[0]] != name else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """The problems found so far, each with the file it is in."""
+
+    origin: str
+    problems: list[TowpathError] = field(default_factory=list)
+
+    def refuse(
+        self, where: str, message: str, *, value: object = None, valid: Iterable[object] = (), hint: str = ""
+    ) -> None:
+        self.problems.append(
+            DeclarationError(f"{self.origin}: {where}: {message}", value=value, valid=valid, hint=hint)
+        )
+
+    def raise_any(self) -> None:
+        if self.problems:
+            raise Problems(self.problems)
+
+    def custom(self, at: str, properties: Sequence[CustomProperty] | None, known: Sequence[str]) -> dict[str, Any]:
+        """Custom properties that Towpath reads; others are the producer's own, unless they are one of ours misspelt."""
+        found = custom(properties)
+        for name in found:
+            if name not in known and (meant := misspelt(name, known)):
+                self.refuse(f"{at}.customProperties", f"{name!r} is not read; {meant!r} is.", value=name, valid=known)
+        return {name: value for name, value in found.items() if name in known}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

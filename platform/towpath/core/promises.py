@@ -72,7 +72,7 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a measured number must be: an operator and one number, or two for the operators of intervals (ends included)."""
+    """What a measured number must be: an operator and one number, or two for an interval (its ends included)."""
 
     operator: Operator = Operator.MUST_BE
     values: tuple[float, ...] = (0.0,)
@@ -98,9 +98,7 @@ class Bound:
 
     def text(self, unit: str | None = None) -> str:
         """For people: `at most 5 %`, `0 rows`."""
-        suffix = {"percent": " %", "": ""}.get(
-            unit if unit is not None else self.unit, f" {unit or self.unit}"
-        )
+        suffix = {"percent": " %", "": ""}.get(unit if unit is not None else self.unit, f" {unit or self.unit}")
         if unit is None and not self.tolerates:
             return "0 rows"
         return _WORDS[self.operator].format(*(f"{value:,.10g}" for value in self.values)) + suffix
@@ -111,7 +109,10 @@ NONE = Bound()
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What each value of a column must be. Times are ISO 8601 text; the ends are part of the range unless `exclusive`."""
+    """What each value of a column must be.
+
+    Times are ISO 8601 text, instants in UTC without their zone; the ends are part of the range unless `exclusive`.
+    """
 
     minimum: float | int | str | None = None
     maximum: float | int | str | None = None
@@ -122,6 +123,9 @@ class Limits:
     multiple_of: float | int | None = None
     pattern: str | None = None
     values: tuple[Scalar, ...] = ()
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +166,7 @@ class Column:
     unique: bool = False
     primary_key: int | None = None
     timezone: bool | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     rules: tuple[Rule, ...] = ()
     known_at: str | None = None
     classification: str | None = None
@@ -202,9 +206,7 @@ class Table:
 
     def key(self, columns: tuple[str, ...]) -> bool:
         """Whether those columns are promised to name one row."""
-        return set(columns) == set(self.primary_key) or (
-            len(columns) == 1 and self.columns[columns[0]].unique
-        )
+        return set(columns) == set(self.primary_key) or (len(columns) == 1 and self.columns[columns[0]].unique)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,33 +271,21 @@ def check_references(contracts: Sequence[Contract]) -> None:
         raise Problems(problems)
 
 
-def _reference_problems(
-    table: Table, reference: Reference, tables: Mapping[str, Table]
-) -> list[TowpathError]:
-    where = (
-        f"{table.name}.{', '.join(reference.columns)} refers to {reference.table}.{', '.join(reference.to)}"
-    )
+def _reference_problems(table: Table, reference: Reference, tables: Mapping[str, Table]) -> list[TowpathError]:
+    where = f"{table.name}.{', '.join(reference.columns)} refers to {reference.table}.{', '.join(reference.to)}"
     target = tables.get(reference.table)
     if target is None:
-        return [
-            DeclarationError(
-                f"{where}, a table that no contract declares.", value=reference.table, valid=tables
-            )
-        ]
+        return [DeclarationError(f"{where}, a table that no contract declares.", value=reference.table, valid=tables)]
     unknown = [name for name in reference.to if name not in target.columns]
     if unknown:
         return [
-            DeclarationError(
-                f"{where}: there is no column {unknown[0]!r}.", value=unknown[0], valid=target.columns
-            )
+            DeclarationError(f"{where}: there is no column {unknown[0]!r}.", value=unknown[0], valid=target.columns)
         ]
     problems: list[TowpathError] = []
     for ours, theirs in zip(reference.columns, reference.to, strict=True):
         kinds = (table.columns[ours].logical_type, target.columns[theirs].logical_type)
         if kinds[0] is not kinds[1] and set(kinds) != {LogicalType.NUMBER, LogicalType.INTEGER}:
-            problems.append(
-                DeclarationError(f"{where}: {kinds[0]} cannot refer to {kinds[1]}.", value=str(kinds[0]))
-            )
+            problems.append(DeclarationError(f"{where}: {kinds[0]} cannot refer to {kinds[1]}.", value=str(kinds[0])))
     if not target.key(reference.to):
         problems.append(
             DeclarationError(

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -99,7 +100,7 @@ def _featurize(begun: Begun, work: Work, window: Window, split: datetime | None)
         return write(begun, entry, work)
 
 
-def _facts(window: Window, split: datetime | None, views: Sequence[FeatureView]) -> dict[str, object]:
+def _facts(window: Window, split: datetime | None, views: Sequence[FeatureView]) -> dict[str, Any]:
     return {
         "window": [window.start.isoformat(), window.end.isoformat()],
         "split": split.isoformat() if split else None,

@@ -12,7 +12,7 @@ from towpath.core.gates import Stage
 from towpath.core.policy import Decision, Policy, Verdict, decide
 from towpath.ports import Draft, Verification
 from towpath.stages.train import trained
-from towpath.stages.work import Work, champion
+from towpath.stages.work import ChampionRecord, Work, champion
 
 
 def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> Decision:
@@ -37,21 +37,33 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
         "reason": reason,
         "champion_before": current.candidate.digest if current else None,
     }
+    promoting = decision.verdict is Verdict.PROMOTE
     record = work.ports.ledger.append(
         Draft(
             kind=RecordKind.DECISION,
             project=work.name,
             candidate=candidate.id,
             stage=Stage.PROMOTE.value,
-            key=None,
+            key=_succession(work.name, current) if promoting else None,
             digest=digests.of_json(body),
             body=body,
         ),
         actor=work.actor,
     )
-    if decision.verdict is Verdict.PROMOTE:
+    if record.body["digest"] != candidate.digest:
+        raise Denied(
+            f"{record.actor} promoted {record.candidate} meanwhile; the champion is no longer the one decided against.",
+            value=candidate.id,
+            hint="Run the path again, so that the candidate is compared with the new champion.",
+        )
+    if promoting:
         _mirror(candidate, work, record)
     return decision
+
+
+def _succession(project: str, current: ChampionRecord | None) -> str:
+    """A champion has one successor: two promotions that follow the same decision have the same key."""
+    return digests.of_json({"promote": project, "after": current.decision.hash if current else None})
 
 
 def require_whole(verification: Verification) -> None:

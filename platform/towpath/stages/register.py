@@ -116,11 +116,11 @@ def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path]) 
         metrics=[
             Figure(
                 name=METRICS[name],
-                estimate=Estimate(**figures),
+                estimate=Estimate(**facts["metrics"][name]),
                 unit=_UNITS.get(name, ""),
                 cite=cites[Stage.EVALUATE],
             )
-            for name, figures in _mapping(facts["metrics"]).items()
+            for name in METRICS
         ],
         evaluated_at=cites[Stage.EVALUATE],
         groups=[
@@ -170,8 +170,10 @@ def _window(candidate: Candidate, name: str) -> str:
 
 def _features(candidate: Candidate, work: Work) -> list[Feature]:
     views = _mapping(candidate.entry(Stage.FEATURIZE).facts["views"])
-    request = [Feature(name=name, origin="request") for name in work.project.charter.features.request]
-    return request + [Feature(name=name, origin=view) for view, members in views.items() for name in members]
+    kinds = _mapping(candidate.entry(Stage.TRAIN).facts["types"])
+    origins = {name: "request" for name in work.project.charter.features.request}
+    origins |= {name: view for view, members in views.items() for name in members}
+    return [Feature(name=name, origin=origin, kind=kinds[name]) for name, origin in origins.items()]
 
 
 def _mapping(value: Any) -> dict[str, Any]:

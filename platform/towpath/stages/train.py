@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,7 @@ def train(candidate: Candidate, work: Work) -> Candidate:
 
 def model_columns(work: Work, candidate: Candidate) -> list[str]:
     """The model's inputs in order: request columns as declared, then each view's features as defined."""
-    views = candidate.entry(Stage.FEATURIZE).facts["views"]
-    assert isinstance(views, Mapping)
+    views: Any = candidate.entry(Stage.FEATURIZE).facts["views"]
     return [*work.project.charter.features.request, *(name for features in views.values() for name in features)]
 
 
@@ -184,6 +182,7 @@ def _facts(
         "rows": len(inputs),
         "positive_rate": float(target.mean()),
         "inputs": list(inputs.columns),
+        "types": {name: "text" if kind == "object" else str(kind) for name, kind in inputs.dtypes.items()},
     }
 
 

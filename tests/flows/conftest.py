@@ -1,0 +1,167 @@
+"""A real Prefect server for the session, the flows loaded as Prefect loads them, and a small project to go through."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from prefect import State
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from path import small
+
+ROOT = Path(__file__).parents[2]
+FLOWS = ROOT / "flows"
+START_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running server: its API, its folder, and the environment of a process that speaks to it."""
+
+    url: str
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "TOWPATH_"))}
+        return {
+            **clean,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`prefect server start`, with a database of its own."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    started = Server(url=f"http://127.0.0.1:{port}/api", home=home)
+    environment = {**started.environment, "PREFECT_SERVER_UI_ENABLED": "false"}
+    del environment["PREFECT_API_URL"]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        _await(f"{started.url}/health", process, log)
+        yield started
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    pytest.fail(f"Prefect's server does not answer: {log.read_text(errors='replace')[-3000:]}", pytrace=False)
+
+
+@dataclass(kw_only=True)
+class Flows:
+    """The flow modules, run in this process against the server."""
+
+    modules: Mapping[str, ModuleType]
+    client: SyncPrefectClient
+    ended: list[State[Any]] = field(default_factory=list)
+
+    def run(self, flow: str, *arguments: str, **parameters: str) -> State[Any]:
+        """Run a flow to its end; returns the last state of the run."""
+        state: State[Any] = getattr(self.modules[flow], flow)(*arguments, **parameters, return_state=True)
+        self.ended.append(state)
+        return state
+
+    def flow_run(self, state: State[Any]) -> FlowRun:
+        assert state.state_details.flow_run_id is not None
+        return self.client.read_flow_run(state.state_details.flow_run_id)
+
+    def task_runs(self, state: State[Any], *, awaited: int) -> list[TaskRun]:
+        """The run's task runs in the order of their start; the server records them a moment after they ended."""
+        run = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run(state).id]))
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found = self.client.read_task_runs(flow_run_filter=run)
+            if len(found) >= awaited and all(item.state is not None and item.state.is_final() for item in found):
+                break
+            time.sleep(0.2)
+        return sorted(found, key=lambda item: item.start_time or item.expected_start_time)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the API answers to a question that the client has no method for."""
+        answer = self.client._client.post(path, json=dict(body))
+        answer.raise_for_status()
+        return answer.json()
+
+
+@pytest.fixture(scope="session")
+def flows(server: Server) -> Iterator[Flows]:
+    sys.path.insert(0, str(FLOWS))  # as Prefect's loader does
+    try:
+        modules = {name: importlib.import_module(name) for name in ("stage_tasks", "governed_path", "drift_watch")}
+    finally:
+        sys.path.remove(str(FLOWS))
+    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
+        with get_client(sync_client=True) as client:
+            yield Flows(modules=modules, client=client)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small project. Not to be changed: take `project`."""
+    return small.build(tmp_path_factory.mktemp("template") / "flights")
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    """A copy of the small project that a test may change."""
+    return Path(shutil.copytree(template, tmp_path / "flights"))
+
+
+Environment = Callable[[Path], None]
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own, which the flows find in the environment."""
+    folder = tmp_path / "state"
+    settle(monkeypatch, folder)
+    return folder
+
+
+def settle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("TOWPATH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TOWPATH_STATE", str(folder))
+    monkeypatch.setenv("TOWPATH_ACTOR", "tester")
