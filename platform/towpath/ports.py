@@ -1,7 +1,7 @@
 """What the path asks of the world, as Protocols of a few methods. Read this page first.
 
-Everything large is passed by digest or by path, never as a dataframe; what a port returns is a value of the core or a small
-frozen dataclass from here.
+Everything large is passed by digest or by path, never as a dataframe; what a port returns is a value of the core or a
+small frozen dataclass from here.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Sources(Protocol):
         ...
 
     def fingerprint(self, uri: str, *, base: Path) -> str | None:
-        """A digest that changes when the source's content does, without reading it as a table; None when there is none."""
+        """A digest that changes with the source's content, without reading it as a table; None when there is none."""
         ...
 
 
@@ -288,7 +288,7 @@ class Models(Protocol):
     """Tracking and registry of models."""
 
     def save(self, model: Any, *, example: Any, prediction: Any, folder: Path) -> str:
-        """Save a model without pickle, with its signature; returns the digest of its payload, equal for equal models."""
+        """Save a model without pickle, with its signature; returns its payload's digest, equal for equal models."""
         ...
 
     def load(self, folder: Path) -> Any:

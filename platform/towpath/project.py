@@ -63,7 +63,7 @@ class Project:
         files = [
             file.relative_to(self.folder).as_posix()
             for file in self.folder.rglob("*.py")
-            if root not in file.resolve().parents and not any(part.startswith((".", "__")) for part in file.parts[1:])
+            if root not in file.resolve().parents and not any(part.startswith((".", "__")) for part in file.relative_to(self.folder).parts)
         ]
         return digests.of_tree(self.folder, names=files)
 

@@ -1,4 +1,4 @@
-"""Settings become ports here, and nowhere else. Each adapter is made when it is first needed: their SDKs cost seconds."""
+"""Settings become ports here, and nowhere else. Adapters are imported when they are needed: SDKs cost seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def open_objects(settings: Settings) -> Objects:
         return S3Objects(parts.netloc, parts.path.strip("/"), settings=_s3(settings), cache=settings.state / "cache")
     if parts.scheme:
         raise DeclarationError(
-            f"TOWPATH_OBJECTS has the scheme {parts.scheme!r}.", value=parts.scheme, valid=["s3://bucket/prefix", "a folder"]
+            f"TOWPATH_OBJECTS has the scheme {parts.scheme!r}.",
+            value=parts.scheme,
+            valid=["s3://bucket/prefix", "a folder"],
         )
     from towpath.adapters.objects_local import LocalObjects
 

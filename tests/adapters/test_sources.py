@@ -254,9 +254,11 @@ def test_until_of_a_column_that_cannot_be_cut_is_refused(reader: Reader) -> None
     assert "'carrier' of a.csv is string, not a date or a timestamp" in reader.refusal(
         "a.csv", until=("carrier", instant)
     )
-    assert "no row with time_hour before 2013-01-01T00:00:00+00:00" in reader.refusal(
-        "a.csv", until=("time_hour", instant)
-    )
+
+
+def test_no_row_before_the_instant_is_an_empty_snapshot(reader: Reader) -> None:
+    reader.write("a.csv", FLIGHTS)
+    assert reader.rows("a.csv", until=("time_hour", datetime(2013, 1, 1, tzinfo=UTC))) == []
 
 
 # --- files: bad input -------------------------------------------------------------------------------------------------

@@ -56,7 +56,9 @@ def modules() -> dict[str, str]:
 
 def test_each_sdk_appears_in_its_own_adapter_alone() -> None:
     assert strays(modules()) == []
-    assert strays({"stages/train.py": "def f():\n    from mlflow import log_metric\n"}) == ["stages/train.py imports mlflow"]
+    assert strays({"stages/train.py": "def f():\n    from mlflow import log_metric\n"}) == [
+        "stages/train.py imports mlflow"
+    ]
 
 
 def test_platform_is_a_source_root_and_never_a_package() -> None:
@@ -82,7 +84,9 @@ def test_no_file_that_prefect_or_feast_loads_shadows_a_module(folder: str, tmp_p
 
 
 def test_flows_import_prefect_towpath_and_the_standard_library_only() -> None:
-    allowed = {"prefect", "towpath"} | set(sys.stdlib_module_names) | {file.stem for file in (ROOT / "flows").glob("*.py")}
+    allowed = (
+        {"prefect", "towpath"} | set(sys.stdlib_module_names) | {file.stem for file in (ROOT / "flows").glob("*.py")}
+    )
     for file in (ROOT / "flows").glob("*.py"):
         assert imported(file.read_text()) <= allowed, file.name
 
@@ -108,7 +112,7 @@ def test_every_gate_code_is_in_the_code_that_finds_it() -> None:
 
 
 def _composed(code: str, text: str) -> bool:
-    return f'f"{code.split(".")[0]}.{{' in text
+    return f'f"{code.split(".", maxsplit=1)[0]}.{{' in text
 
 
 def findings(rule: str, text: str, tmp_path: Path) -> list[dict[str, object]]:
@@ -116,7 +120,15 @@ def findings(rule: str, text: str, tmp_path: Path) -> list[dict[str, object]]:
     file.parent.mkdir(parents=True)
     file.write_text(text)
     done = subprocess.run(
-        [Path(sys.executable).with_name("ruff"), "check", "--config", ROOT / "pyproject.toml", "--output-format", "json", file],
+        [
+            Path(sys.executable).with_name("ruff"),
+            "check",
+            "--config",
+            ROOT / "pyproject.toml",
+            "--output-format",
+            "json",
+            file,
+        ],
         capture_output=True,
         text=True,
     )
@@ -158,5 +170,7 @@ def sentences(files: Iterator[Path]) -> list[str]:
 
 def test_no_file_names_a_place_of_the_machine_it_was_made_on() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    texts = [ROOT / name for name in listed if (ROOT / name).is_file() and Path(name) != Path(__file__).relative_to(ROOT)]
+    texts = [
+        ROOT / name for name in listed if (ROOT / name).is_file() and Path(name) != Path(__file__).relative_to(ROOT)
+    ]
     assert sentences(iter(texts)) == []

@@ -25,7 +25,9 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "platform", tmp_path / "platform", ignore=shutil.ignore_patterns("__pycache__", "feature_repo"))
+    shutil.copytree(
+        ROOT / "platform", tmp_path / "platform", ignore=shutil.ignore_patterns("__pycache__", "feature_repo")
+    )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -274,3 +274,4 @@ def test_completion_offers_the_names_that_are_there(recorded: Recorded, place: P
     assert recorded.passed.id in complete("towpath show ")
     assert complete("towpath gates features.kn").split() == ["features.known_later"]
     assert "visits" in complete("towpath status ")
+    assert "schema" in complete("towpath demo --sabotage sch")

@@ -86,6 +86,16 @@ def test_show_of_nothing_lists_how_to_name_it(cli: Cli, recorded: Recorded, name
     assert "towpath status" in ran.err
 
 
+def test_show_opens_a_page_or_says_where_it_is(
+    cli: Cli, recorded: Recorded, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER", "true %s")  # the command `true`, as the browser
+    ran = cli("show", recorded.passed.id, "--open", "checks.html")
+    file = place / "state/reports" / recorded.passed.id / "checks.html"
+    assert (ran.code, ran.out) == (0, f"{file}\n")
+    assert file.read_text() == "<h1>Checks</h1>"
+
+
 def test_show_one_stage_has_its_facts(cli: Cli, recorded: Recorded) -> None:
     ran = cli("show", recorded.passed.id, "--stage", "validate")
     assert 'quarantined: {"visits": 2}' in ran.out

@@ -21,6 +21,7 @@ from prefect import State
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from path import small
@@ -111,11 +112,13 @@ class Flows:
         run = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run(state).id]))
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            found = self.client.read_task_runs(flow_run_filter=run)
+            found = self.client.read_task_runs(
+                flow_run_filter=run, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=100
+            )
             if len(found) >= awaited and all(item.state is not None and item.state.is_final() for item in found):
                 break
             time.sleep(0.2)
-        return sorted(found, key=lambda item: item.start_time or item.expected_start_time)
+        return list(found)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """What the API answers to a question that the client has no method for."""

@@ -44,21 +44,47 @@ _ORDERS = {
         ),
         _column("code", "string", logicalTypeOptions={"pattern": "^[A-Z]{2}(?:-[0-9]+)?:x$", "maxLength": 9}),
         _column("state", "string", enum=[{"value": "new"}, {"value": "it's paid"}]),
-        _column("size", "string", quality=[
-            {"metric": "invalidValues", "arguments": {"validValues": ["S", "M"]}, "mustBeLessThan": 30, "unit": "percent"},
-        ]),  # fmt: skip
+        _column(
+            "size",
+            "string",
+            quality=[
+                {
+                    "metric": "invalidValues",
+                    "arguments": {"validValues": ["S", "M"]},
+                    "mustBeLessThan": 30,
+                    "unit": "percent",
+                },
+            ],
+        ),
         _column("amount", "number", logicalTypeOptions={"exclusiveMinimum": 0, "maximum": 1000.5, "multipleOf": 0.1}),
-        _column("pieces", "integer", logicalTypeOptions={"minimum": 1}, quality=[
-            {"metric": "invalidValues", "mustBeLessOrEqualTo": 1, "severity": "warning"},
-        ]),  # fmt: skip
-        _column("note", "string", quality=[
-            {"metric": "missingValues", "arguments": {"missingValues": [None, "", "n/a"]}, "mustBeLessThan": 50,
-             "unit": "percent"},
-        ]),  # fmt: skip
-        _column("coupon", "string", quality=[
-            {"metric": "duplicateValues", "mustBeLessThan": 3},
-            {"metric": "nullValues", "mustBeLessOrEqualTo": 40, "unit": "percent"},
-        ]),  # fmt: skip
+        _column(
+            "pieces",
+            "integer",
+            logicalTypeOptions={"minimum": 1},
+            quality=[
+                {"metric": "invalidValues", "mustBeLessOrEqualTo": 1, "severity": "warning"},
+            ],
+        ),
+        _column(
+            "note",
+            "string",
+            quality=[
+                {
+                    "metric": "missingValues",
+                    "arguments": {"missingValues": [None, "", "n/a"]},
+                    "mustBeLessThan": 50,
+                    "unit": "percent",
+                },
+            ],
+        ),
+        _column(
+            "coupon",
+            "string",
+            quality=[
+                {"metric": "duplicateValues", "mustBeLessThan": 3},
+                {"metric": "nullValues", "mustBeLessOrEqualTo": 40, "unit": "percent"},
+            ],
+        ),
         _column("placed_on", "date", logicalTypeOptions={"minimum": "2024-01-01"}),
         _column(
             "placed_at",
@@ -66,17 +92,24 @@ _ORDERS = {
             required=True,
             logicalTypeOptions={"timezone": True, "maximum": "2024-12-31T23:59:59+00:00"},
         ),
-        _column("packed_at", "timestamp", logicalTypeOptions={"timezone": False, "exclusiveMinimum": "2024-01-01T00:00:00Z"}),
+        _column(
+            "packed_at", "timestamp", logicalTypeOptions={"timezone": False, "exclusiveMinimum": "2024-01-01T00:00:00Z"}
+        ),
     ],
     "quality": [
         {"metric": "rowCount", "mustBeBetween": [8, 12]},
         {"metric": "duplicateValues", "arguments": {"properties": ["customer", "placed_at"]}, "mustBe": 0},
-        {"type": "sql", "name": "not-before", "query": "SELECT count(*) FROM {object} WHERE packed_at < placed_on", "mustBe": 0,
-         "description": "Nothing is packed before its day."},
+        {
+            "type": "sql",
+            "name": "not-before",
+            "query": "SELECT count(*) FROM {object} WHERE packed_at < placed_on",
+            "mustBe": 0,
+            "description": "Nothing is packed before its day.",
+        },
         {"type": "sql", "query": "SELECT avg(amount) FROM ${object}", "mustBeLessThan": 500, "severity": "warning"},
         {"type": "text", "description": "Orders are honest."},
     ],
-}  # fmt: skip
+}
 _SHOP = {
     "apiVersion": "v3.1.0",
     "kind": "DataContract",

@@ -415,9 +415,13 @@ def test_a_table_that_was_not_delivered() -> None:
 
 def test_what_cannot_be_asked() -> None:
     tables = contract().tables
-    whole = {"orders": found_columns(), "customers": {
-        name: Found(name=name, kind=promised.logical_type, native="?") for name, promised in tables["customers"].columns.items()
-    }}  # fmt: skip
+    whole = {
+        "orders": found_columns(),
+        "customers": {
+            name: Found(name=name, kind=promised.logical_type, native="?")
+            for name, promised in tables["customers"].columns.items()
+        },
+    }
     assert not any(unasked(check, tables, whole) for check in checks_of(contract()))
     short = {
         **whole,

@@ -102,7 +102,7 @@ def test_freshness_names_the_event_time() -> None:
     shop = contract()
     assert (shop.event_time("orders"), shop.freshness("orders")) == ("placed_at", timedelta(days=2))
     assert (shop.event_time("customers"), shop.freshness("customers")) == (None, None)
-    with pytest.raises(DeclarationError, match="no table 'ordes'.*customers, orders"):
+    with pytest.raises(DeclarationError, match=r"no table 'ordes'.*customers, orders"):
         shop.event_time("ordes")
 
 
@@ -160,9 +160,13 @@ def _sla(**values: Any) -> Change:
 
 REFUSED: dict[str, tuple[Change, str]] = {
     "unknown key at the top": (lambda of: of.update(shcema=[]), r"unknown key 'shcema'.*schema"),
-    "unknown key of a column": (_set("orders", "note", requierd=True), r"properties\[note\]: unknown key 'requierd'.*required"),
+    "unknown key of a column": (
+        _set("orders", "note", requierd=True),
+        r"properties\[note\]: unknown key 'requierd'.*required",
+    ),
     "unknown key of a rule": (
-        _quality("note", metric="nullValues", mustBeLess=3, mustBe=0), r"quality\[0\]: unknown key 'mustBeLess'.*mustBeLessThan"
+        _quality("note", metric="nullValues", mustBeLess=3, mustBe=0),
+        r"quality\[0\]: unknown key 'mustBeLess'.*mustBeLessThan",
     ),
     "unknown key of an enum value": (_set("orders", "state", enum=[{"vlaue": 1}]), "unknown key 'vlaue'"),
     "unknown key of a team member": (lambda of: of.update(team=[{"nmae": "x"}]), "unknown key 'nmae'"),
@@ -176,24 +180,35 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "no table": (lambda of: of.update(schema=[], slaProperties=[]), "no table"),
     "table twice": (lambda of: of["schema"].append(of["schema"][0]), "table 'customers' is there twice"),
     "table name with a quote": (lambda of: of["schema"][0].update(name='a"b'), "no table name"),
-    "column twice": (lambda of: of["schema"][0]["properties"].append(of["schema"][0]["properties"][0]), "'id' is there twice"),
-    "the column of reasons": (lambda of: column(of, "orders", "note").update(name="_reasons"), "'_reasons' is no column name"),
+    "column twice": (
+        lambda of: of["schema"][0]["properties"].append(of["schema"][0]["properties"][0]),
+        "'id' is there twice",
+    ),
+    "the column of reasons": (
+        lambda of: column(of, "orders", "note").update(name="_reasons"),
+        "'_reasons' is no column name",
+    ),
     "no column": (lambda of: of["schema"][0].update(properties=[]), "at least one column"),
     "unknown logical type": (_set("orders", "note", logicalType="text"), "logicalType is 'text'.*string, date"),
     "no logical type": (_set("orders", "note", logicalType=None), "logicalType is None"),
     "another physical name": (_set("orders", "note", physicalName="NOTE"), "physicalName 'NOTE' differs"),
     "nested columns": (_set("orders", "note", properties=[{"name": "x"}]), "nested properties are not checked"),
     "knownAt misspelt": (
-        _set("orders", "note", customProperties=[{"property": "known_at", "value": "x"}]), "'known_at' is not read; 'knownAt' is"
+        _set("orders", "note", customProperties=[{"property": "known_at", "value": "x"}]),
+        "'known_at' is not read; 'knownAt' is",
     ),
-    "knownAt no column": (_set("orders", "note", customProperties=[{"property": "knownAt", "value": 3}]), "knownAt is 3"),
+    "knownAt no column": (
+        _set("orders", "note", customProperties=[{"property": "knownAt", "value": 3}]),
+        "knownAt is 3",
+    ),
     "option of another type": (_options("note", minimum=3), "'minimum' does not belong to string.*minLength"),
     "unknown option": (_options("pieces", minimun=3), "'minimun' does not belong to integer"),
     "bounds that contradict": (_options("pieces", minimum=5, maximum=1), "nothing lies between 5 and 1"),
     "open bounds that contradict": (_options("amount", exclusiveMinimum=1, maximum=1), "nothing lies between 1 and 1"),
     "both ends of one side": (_options("amount", exclusiveMinimum=1, minimum=1), "both given"),
     "times that contradict": (
-        _options("placed_on", minimum="2024-02-01", maximum="2024-01-01"), "nothing lies between 2024-02-01 and 2024-01-01"
+        _options("placed_on", minimum="2024-02-01", maximum="2024-01-01"),
+        "nothing lies between 2024-02-01 and 2024-01-01",
     ),
     "lengths that contradict": (_options("note", minLength=3, maxLength=2), "minLength 3 is above maxLength 2"),
     "negative length": (_options("note", minLength=-1), "lengths are"),
@@ -210,23 +225,41 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "unknown metric": (_quality("note", metric="nulValues", mustBe=0), "metric is 'nulValues'.*nullValues"),
     "metric of a table": (_quality("note", metric="rowCount", mustBe=0), "metric is 'rowCount'"),
     "metric of a column": (
-        lambda of: of["schema"][1]["quality"][0].update(metric="nullValues"), "metric is 'nullValues'.*rowCount"
+        lambda of: of["schema"][1]["quality"][0].update(metric="nullValues"),
+        "metric is 'nullValues'.*rowCount",
     ),
     "no operator": (_quality("note", metric="nullValues"), "0 operators"),
     "two operators": (_quality("note", metric="nullValues", mustBe=0, mustBeLessThan=3), "2 operators"),
-    "operator without a number": (_quality("note", metric="nullValues", mustBe="none"), "mustBe is 'none'; it takes a number"),
+    "operator without a number": (
+        _quality("note", metric="nullValues", mustBe="none"),
+        "mustBe is 'none'; it takes a number",
+    ),
     "interval of nothing": (_quality("note", metric="nullValues", mustBeBetween=[5, 1]), "smaller number comes first"),
     "unknown unit": (_quality("note", metric="nullValues", mustBe=0, unit="share"), "unit is 'share'.*rows, percent"),
-    "unknown severity": (_quality("note", metric="nullValues", mustBe=0, severity="fatal"), "severity is 'fatal'.*error, warning"),
+    "unknown severity": (
+        _quality("note", metric="nullValues", mustBe=0, severity="fatal"),
+        "severity is 'fatal'.*error, warning",
+    ),
     "unknown argument": (
-        _quality("note", metric="invalidValues", arguments={"validValue": ["x"]}, mustBe=0), "no argument 'validValue'.*validValues"
+        _quality("note", metric="invalidValues", arguments={"validValue": ["x"]}, mustBe=0),
+        "no argument 'validValue'.*validValues",
     ),
-    "share of a row count": (lambda of: of["schema"][1]["quality"][0].update(unit="percent"), "a row count is no share"),
+    "share of a row count": (
+        lambda of: of["schema"][1]["quality"][0].update(unit="percent"),
+        "a row count is no share",
+    ),
     "key of an unknown column": (
-        lambda of: of["schema"][1]["quality"][1]["arguments"].update(properties=["custmer"]), "no column 'custmer'"
+        lambda of: of["schema"][1]["quality"][1]["arguments"].update(properties=["custmer"]),
+        "no column 'custmer'",
     ),
-    "key of no column": (lambda of: of["schema"][1]["quality"][1].update(arguments={}), "needs the argument `properties`"),
-    "custom rule": (_quality("note", type="custom", engine="soda", implementation="x"), "type is 'custom'.*library, sql"),
+    "key of no column": (
+        lambda of: of["schema"][1]["quality"][1].update(arguments={}),
+        "needs the argument `properties`",
+    ),
+    "custom rule": (
+        _quality("note", type="custom", engine="soda", implementation="x"),
+        "type is 'custom'.*library, sql",
+    ),
     "a query that writes": (_quality("note", type="sql", query="DELETE FROM x", mustBe=0), "not one SELECT"),
     "two queries": (_quality("note", type="sql", query="SELECT 1; DROP TABLE x", mustBe=0), "not one SELECT"),
     "quarantine no truth": (
@@ -235,18 +268,23 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "reference without a table": (_set("orders", "customer", relationships=[{"to": "id"}]), "to is 'id'"),
     "reference of a column with from": (
-        _set("orders", "customer", relationships=[{"from": "orders.id", "to": "customers.id"}]), "`from` belongs to"
+        _set("orders", "customer", relationships=[{"from": "orders.id", "to": "customers.id"}]),
+        "`from` belongs to",
     ),
     "reference of a table from nowhere": (
-        lambda of: of["schema"][1].update(relationships=[{"from": "orders.nobody", "to": "customers.id"}]), "no column 'nobody'"
+        lambda of: of["schema"][1].update(relationships=[{"from": "orders.nobody", "to": "customers.id"}]),
+        "no column 'nobody'",
     ),
-    "reference of another kind": (_set("orders", "customer", relationships=[{"type": "fk", "to": "customers.id"}]), "type is 'fk'"),
+    "reference of another kind": (
+        _set("orders", "customer", relationships=[{"type": "fk", "to": "customers.id"}]),
+        "type is 'fk'",
+    ),
     "freshness of no column": (_sla(element="orders.placed"), "element is 'orders.placed'.*orders.placed_at"),
     "freshness of a text": (_sla(element="orders.note"), "element is 'orders.note'"),
     "freshness in an unknown unit": (_sla(unit="m"), "unit is 'm'.*min"),
     "freshness without a number": (_sla(value="soon"), "value is 'soon'"),
     "freshness twice": (lambda of: of["slaProperties"].append(of["slaProperties"][0]), "two freshness promises"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -63,7 +63,7 @@ class Rows:
             rows = self._count(f"SELECT count(*) FROM {quoted(check.table)}")
             seen = Observed(rows=rows, looked_at=rows)
             if check.kind is Kind.TABLE_RULE:
-                return replace(seen, value=self._number(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)"))
+                return replace(seen, value=self._one_thread(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)"))
             if check.kind is Kind.FRESH:
                 newest = (
                     f"SELECT max(epoch_us(CAST({quoted(check.columns[0])} AS TIMESTAMPTZ))) FROM {quoted(check.table)}"
@@ -74,7 +74,7 @@ class Rows:
             return Observed(fault=str(error).strip().splitlines()[0])
 
     def split(self, table: str, checks: Mapping[int, Check], *, folder: Path) -> TableChecked:
-        """Write the table's accepted and quarantined rows, in the order of the file. `checks`: by number, the table's own."""
+        """Write the table's accepted and quarantined rows, in the file's order. `checks`: the table's, by number."""
         reasons = self._reasons({number: check for number, check in checks.items() if check.quarantines})
         rows = self._count(f"SELECT count(*) FROM {quoted(table)}")
         aside = self._count(f"SELECT count(DISTINCT row) FROM ({reasons})")
@@ -108,7 +108,7 @@ class Rows:
         described = self._connection.execute(f"SELECT * FROM {relation} LIMIT 0").description or []
         names = [item[0] for item in described if item[0] != REASONS]
         values = [f"CAST({quoted(name)} AS VARCHAR)" if name in shown else "'(withheld)'" for name in names]
-        reasons = f"array_to_string({REASONS}, '; ')"
+        reasons = f"array_to_string({REASONS}, chr(10))"
         found = self._connection.execute(f"SELECT {', '.join([reasons, *values])} FROM {relation} LIMIT {rows}")
         texts = [["" if value is None else str(value) for value in row] for row in found.fetchall()]
         return [REASONS, *names], texts
@@ -155,14 +155,23 @@ class Rows:
         }
         values = ", ".join(f"({number}, {literal(text)})" for number, text in texts.items()) or "(-1, '')"
         return (
-            f'SELECT failing."row" AS row, list(texts.reason ORDER BY texts."check") AS reasons FROM failing '
-            f'JOIN (VALUES {values}) AS texts("check", reason) ON failing."check" = texts."check" GROUP BY failing."row"'
+            'SELECT failing."row" AS row, list(texts.reason ORDER BY texts."check") AS reasons FROM failing '
+            f'JOIN (VALUES {values}) AS texts("check", reason) ON failing."check" = texts."check" '
+            'GROUP BY failing."row"'
         )
 
     def _write(self, query: str, file: Path) -> None:
         self._connection.execute("SET threads = 1")
         self._connection.execute(f"COPY ({query}) TO {literal(str(file))} {_WRITE}")
         self._connection.execute("RESET threads")
+
+    def _one_thread(self, query: str) -> float | None:
+        """A number that may be a sum of decimals, which depends on the order of its terms."""
+        self._connection.execute("SET threads = 1")
+        try:
+            return self._number(query)
+        finally:
+            self._connection.execute("RESET threads")
 
     def _names(self, table: str) -> set[str]:
         return {

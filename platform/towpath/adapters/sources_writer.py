@@ -37,7 +37,8 @@ def write_snapshot(rows: Rows, target: Path, until: tuple[str, datetime] | None)
     """Write the rows (those before `until`) to `target`, whole or not at all.
 
     Timestamps with a zone are stored in UTC; those without are kept so, and read as UTC by `until`. Raises `BadInput`
-    for no rows, doubled names, types that cannot be stored or an unknown `until` column; `Unwritable` when the target
+    for a source without rows (none before `until` is for a gate to judge), doubled names,
+    types that cannot be stored or an unknown `until` column; `Unwritable` when the target
     cannot be written.
     """
     with closing(rows.batches):
@@ -49,8 +50,8 @@ def write_snapshot(rows: Rows, target: Path, until: tuple[str, datetime] | None)
                 for group in _groups(rows, schema, kept):
                     writer.write_table(group, row_group_size=_GROUP_ROWS)
                     count += group.num_rows
-            if count == 0:
-                raise _no_rows(rows.name, until)
+            if count == 0 and until is None:
+                raise BadInput(f"{rows.name} has no rows.", value=rows.name, hint="Give a source with rows.")
             written = pq.read_schema(temporary)
     return Snapshot(file=target, rows=count, columns={field.name: str(field.type) for field in written})
 
@@ -171,13 +172,3 @@ def _target(target: Path) -> Iterator[Path]:
         raise BadInput(
             f"A column's type cannot be stored: {error}.", hint="Leave it out, or store it as text."
         ) from error
-
-
-def _no_rows(name: str, until: tuple[str, datetime] | None) -> BadInput:
-    if until is None:
-        return BadInput(f"{name} has no rows.", value=name, hint="Give a source with rows.")
-    return BadInput(
-        f"{name} has no row with {until[0]} before {to_utc(until[1]).isoformat()}.",
-        value=until[0],
-        hint="Give a later instant, or a source with earlier rows.",
-    )

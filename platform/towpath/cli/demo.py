@@ -1,4 +1,4 @@
-"""`towpath demo`: the flights example from raw data to a promoted champion and a drift report, or damaged and refused."""
+"""`towpath demo`: the flights example from raw data to a champion and a drift report, or damaged and refused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from towpath import path, project, wiring
 from towpath.cli import history, output, walk
 from towpath.cli.exits import Exit
 from towpath.cli.exports import report_folder, save
+from towpath.cli.figures import figures
 from towpath.cli.progress import StageProgress
 from towpath.core.errors import Denied, IntegrityError, NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome
@@ -172,9 +173,16 @@ def _verdict(chosen: Sabotage, findings: list[Finding], show: _Show) -> int:
 
 
 def _damage_project(chosen: Sabotage, home: Path, settings: Settings, show: _Show) -> list[Finding]:
+    from towpath.stages.work import champion
+
     loaded = project.load(_copy(home, chosen.name, chosen))
     with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER) as work:
         walked = walk.walk(work, show.progress)
+        if Stage.EVALUATE in walked.candidate.stages:
+            show.say(f"\nWhat it would have claimed    {figures(walked.candidate.entry(Stage.EVALUATE))}")
+            honest = champion(work.ports.ledger, work.name)
+            if honest is not None:
+                show.say(f"What the champion can claim   {figures(honest.candidate.entry(Stage.EVALUATE))}")
         return _refused(walked.candidate)
 
 
@@ -230,8 +238,8 @@ def _damage_ledger(chosen: Sabotage, home: Path, settings: Settings, show: _Show
 
     loaded = project.load(home / "flights")
     with walk.opened(apart, loaded, show.progress, as_of=AS_OF, order=path.ORDER) as work:
-        found = champion(work.ports.ledger, work.name)
         try:
+            found = champion(work.ports.ledger, work.name)
             _promote(found.candidate if found else Candidate(project=work.name), work)
         except IntegrityError as error:
             return [_incident(error, chosen.stage)]

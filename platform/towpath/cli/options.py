@@ -71,10 +71,10 @@ def stages() -> Iterator[tuple[str, str]]:
 
 @_safe
 def sabotages() -> Iterator[tuple[str, str]]:
-    from towpath.cli import demo
+    from towpath.example.sabotage import SABOTAGES
 
-    for name in demo.SABOTAGES:
-        yield str(name), ""
+    for sabotage in SABOTAGES.values():
+        yield sabotage.name, sabotage.about
 
 
 def actor() -> str | None:

@@ -37,6 +37,7 @@ def promote(
     from towpath.path import ORDER
     from towpath.project import load
     from towpath.stages.promote import promote as decide
+    from towpath.stages.work import champion
 
     actor = (by or "").strip() or options.actor()
     if actor is None:
@@ -46,6 +47,7 @@ def promote(
     settings = replace(opening.settings(), actor=actor)
     with opening.ledger(settings) as ledger:
         chosen = opening.candidate(candidate, ledger)
+        current = champion(ledger, chosen.project)
     loaded = load(project)
     if loaded.charter.project != chosen.project:
         raise BadInput(
@@ -59,6 +61,9 @@ def promote(
         walk.opened(settings, loaded, progress, as_of=None, order=ORDER) as work,
     ):
         decision = decide(chosen, work, reason=reason, now=wiring.now())
+    if current is not None and current.candidate.digest == chosen.digest:
+        actor, reason = current.decision.actor, str(current.decision.body.get("reason", ""))
+        output.messages().print(f"{chosen.id} was the champion already; nothing changed.", soft_wrap=True)
     if as_json:
         output.emit({**decision.model_dump(mode="json"), "by": actor, "reason": reason})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,8 @@ def show(
         elif open_name is not None:
             file = shown.write_out(chosen, open_name, wiring.open_objects(settings), target=None, state=settings.state)
             _say_file(open_name, file, as_json=as_json)
-            typer.launch(str(file))
+            if not webbrowser.open(file.as_uri()):
+                output.messages().print("There is no browser here; open the file where there is one.", soft_wrap=True)
         elif save is not None:
             name, target = save
             file = shown.write_out(chosen, name, wiring.open_objects(settings), target=target, state=settings.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from towpath.core.gates import Stage, gate
 from towpath.ports import Ledger, Objects
 
 _REASONS = "_reasons"
+_FEW = 3  # findings of one gate that passed are shown one by one up to here
 
 
 def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: bool) -> None:
@@ -38,7 +40,7 @@ def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: b
         why = f"{record.at:%Y-%m-%d %H:%M} UTC: {record.body.get('reason')}"
         console.print(f"{record.body.get('verdict')} by {record.actor}, {why}", soft_wrap=True)
     _entries(entries, records)
-    _findings(entries)
+    _findings(entries, every=stage is not None)
     if stage:
         console.print("Facts", style="bold")
         for name, value in entries[0].facts.items():
@@ -167,10 +169,17 @@ def _entries(entries: tuple[Entry, ...], records: Mapping[str, Record]) -> None:
     output.results().print(table)
 
 
-def _findings(entries: tuple[Entry, ...]) -> None:
+def _findings(entries: tuple[Entry, ...], *, every: bool) -> None:
+    """The findings; unless every one is wanted, those of a gate that passed often in one line."""
     table = output.table("outcome", "gate", "subject", "reason")
     for entry in entries:
+        passed = Counter(item.code for item in entry.findings if item.outcome is Outcome.PASS)
+        crowds = set() if every else {code for code, count in passed.items() if count > _FEW}
+        for code in sorted(crowds):
+            table.add_row(output.badge("PASS"), code, f"{passed[code]} subjects", f"each of them: --finding {code}")
         for item in entry.findings:
+            if item.outcome is Outcome.PASS and item.code in crowds:
+                continue
             severity = " (warning)" if item.severity == "warning" and item.outcome is not Outcome.PASS else ""
             table.add_row(output.badge(item.outcome.value), item.code, item.subject, item.reason + severity)
     output.results().print(table)

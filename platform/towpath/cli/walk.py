@@ -112,7 +112,8 @@ def refusals(candidate: Candidate) -> None:
             f"{candidate.entries[-1].stage if candidate.entries else 'Nothing'} found nothing, which is no pass."
         )
     if findings:
-        console.print(f"Refused at {candidate.entries[-1].stage}:")
+        stage = candidate.entries[-1].stage
+        console.print(f"Found by {stage}:" if stage == Stage.MONITOR else f"Refused at {stage}:")
     for finding in findings:
         subject = f" ({finding.subject})" if finding.subject else ""
         console.print(f"  {finding.outcome} {finding.code}{subject}: {finding.reason}", soft_wrap=True)

@@ -75,7 +75,7 @@ class Source(Declaration):
 
 
 class Features(Declaration):
-    """The Feast repository, its feature service, the spine's row identifier, and the columns that come with the request."""
+    """The Feast repository, its service, the spine's row identifier, and the columns that come with the request."""
 
     repository: str = "feature_repo"
     service: str
@@ -214,4 +214,4 @@ def _valid_keys(location: tuple[object, ...]) -> list[str]:
 def json_schema() -> dict[str, Any]:
     """The charter's JSON Schema (draft 2020-12) for editors."""
     schema = Charter.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Towpath charter", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Towpath charter"}

@@ -75,16 +75,17 @@ class Predicates:
 
     def later_copies(self, check: Check, *, order: str) -> str:
         """The condition that is true of a row whose key an earlier row has, by the row number `order`."""
+        relation = self.relation(check.table)
         names = ", ".join(quoted(name) for name in check.columns)
         same = " AND ".join(f"copies.{quoted(name)} = {column(name)}" for name in check.columns)
         return (
-            f"EXISTS (SELECT 1 FROM (SELECT {names}, min({quoted(order)}) AS earliest FROM {self.relation(check.table)} "
+            f"EXISTS (SELECT 1 FROM (SELECT {names}, min({quoted(order)}) AS earliest FROM {relation} "
             f"GROUP BY {names} HAVING count(*) > 1) AS copies WHERE {same} AND copies.earliest < {column(order)})"
         )
 
 
 def filled(query: str, *, relation: str, column: str | None) -> str:
-    """The standard's placeholders replaced: `{object}` (the table), `{property}` (the column), with a `$` or without."""
+    """The standard's placeholders replaced: `{object}` the table, `{property}` the column, with `$` or without."""
     found = re.sub(r"\$?\{(?:object|table)\}", lambda _: relation, query)
     return re.sub(r"\$?\{(?:property|column)\}", lambda _: quoted(column), found) if column else found
 

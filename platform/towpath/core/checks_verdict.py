@@ -115,8 +115,8 @@ def _of_rows(check: Check, seen: Observed) -> Finding:
             check,
             Outcome.ERROR,
             seen,
-            f"Great Expectations counted {seen.counted:,} failing rows and the row predicate {ours:,}. They read the same "
-            "rows, so one of them is wrong, or the rows changed in between.",
+            f"Great Expectations counted {seen.counted:,} failing rows and the row predicate {ours:,}. They read the "
+            "same rows, so one of them is wrong, or the rows changed in between.",
         )
     if seen.looked_at == 0:
         nothing = f"No row has a value of {check.subject} to look at." if seen.rows else "The table is empty."
@@ -207,7 +207,8 @@ def _table_rule(check: Check, seen: Observed) -> Finding:
     reason = (
         f"{verdict}: {rule_text(check)}. It measures {seen.value:,.10g}; the contract asks for {check.bound.text('')}."
     )
-    value = int(seen.value) if float(seen.value).is_integer() else seen.value
+    # Ten digits: the last ones of a sum of decimals differ with the order in which a database adds.
+    value = int(seen.value) if float(seen.value).is_integer() else float(f"{seen.value:.10g}")
     return _finding(check, _passes(holds), seen, reason, measured=value)
 
 
@@ -220,8 +221,8 @@ def _disagree(check: Check, seen: Observed, ours: str) -> Finding:
         check,
         Outcome.ERROR,
         seen,
-        f"Great Expectations ({seen.counted:,}) and our own reading ({ours}) disagree. They read the same rows, so one of "
-        "them is wrong, or the rows changed in between.",
+        f"Great Expectations ({seen.counted:,}) and our own reading ({ours}) disagree. They read the same rows, so one "
+        "of them is wrong, or the rows changed in between.",
     )
 
 

@@ -89,7 +89,7 @@ def limits_of(kind: LogicalType, options: Mapping[str, Any], values: Sequence[An
     lengths = [options.get("minLength"), options.get("maxLength")]
     if any(one is not None and (isinstance(one, bool) or not isinstance(one, int) or one < 0) for one in lengths):
         notes.refuse(at, f"lengths are {lengths}; they are whole numbers from 0.", value=str(lengths))
-    elif None not in lengths and lengths[0] > lengths[1]:
+    elif lengths[0] is not None and lengths[1] is not None and lengths[0] > lengths[1]:
         notes.refuse(at, f"minLength {lengths[0]} is above maxLength {lengths[1]}.", value=lengths[0])
     step = options.get("multipleOf")
     if step is not None and not (number(step) and step > 0):
@@ -150,14 +150,18 @@ def _pattern(value: object, at: str, notes: Notes) -> str | None:
         notes.refuse(at, f"pattern {value!r} is no regular expression: {error}.", value=value)
         return None
     if _UNPORTABLE.search(value):
-        notes.refuse(at, f"pattern {value!r} looks around, refers back or names a class; databases do not agree on those.",
-                     value=value, hint="Write it with characters, sets such as [A-Z], groups, | and counts.")  # fmt: skip
+        notes.refuse(
+            at,
+            f"pattern {value!r} looks around, refers back or names a class; databases do not agree on those.",
+            value=value,
+            hint="Write it with characters, sets such as [A-Z], groups, | and counts.",
+        )
         return None
     return value
 
 
 def _values(kind: LogicalType, values: Sequence[Any], at: str, notes: Notes) -> tuple[Scalar, ...]:
-    right = {
+    right: dict[LogicalType, type | tuple[type, ...]] = {
         LogicalType.STRING: str,
         LogicalType.BOOLEAN: bool,
         LogicalType.INTEGER: int,

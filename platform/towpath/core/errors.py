@@ -1,7 +1,7 @@
 """What can go wrong. One root class; the edge (CLI, API) maps classes to exit codes, never the other way round.
 
-A refusal by a gate is data (a `Finding`), not an exception. Exceptions are for the world and for misuse; `temporary` says
-whether trying again later can help, and is the only thing that retries look at.
+A refusal by a gate is data (a `Finding`), not an exception. Exceptions are for the world and for misuse; `temporary`
+says whether trying again later can help, and is the only thing that retries look at.
 """
 
 from __future__ import annotations

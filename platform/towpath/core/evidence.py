@@ -3,8 +3,9 @@
 Entries form chains as commits do: each holds the digest of the one before, and a candidate is named by its last. Two
 candidates that share their first stages share those entries; nothing is computed twice.
 
-What an entry *found* is digested; what happened to *be so* while it was written (time, actor, run identifiers, files whose
-bytes differ from run to run) is only recorded. A stage that is killed and repeated therefore yields the same digest.
+What an entry *found* is digested; what happened to *be so* while it was written (time, actor, run identifiers, files
+whose bytes differ from run to run) is only recorded. A stage that is killed and repeated therefore yields the same
+digest.
 """
 
 from __future__ import annotations
@@ -216,8 +217,8 @@ class Incident(_Value):
 class Record(_Value):
     """One row of the ledger: a body, who wrote it and when, and its place in the chain.
 
-    `hash` is the digest of every other field, `previous` the hash of the record before (None for the first). `candidate`
-    is the id of the candidate spoken of; of an entry, that of the candidate which ends in it.
+    `hash` is the digest of every other field, `previous` the hash of the record before (None for the first).
+    `candidate` is the id of the candidate spoken of; of an entry, that of the candidate which ends in it.
     """
 
     sequence: int

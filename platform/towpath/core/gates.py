@@ -1,4 +1,4 @@
-"""Every gate by its code: what it asks, at which stage, and what to do when it refuses. The reference page is made from this."""
+"""Every gate by its code: what it asks, at which stage, and what to do when it refuses."""
 
 from __future__ import annotations
 

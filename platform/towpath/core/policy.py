@@ -41,7 +41,7 @@ class Waiver(BaseModel):
 
 
 class Policy(BaseModel):
-    """What a promotion needs: the stages that must have passed, each with at least one finding of each required gate."""
+    """What a promotion needs: the stages that must have passed, and a finding of each required gate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,9 +70,7 @@ def decide(policy: Policy, candidate: Candidate, *, waivers: tuple[Waiver, ...] 
     rejections: list[str] = []
     holds: list[str] = []
     waived: list[str] = []
-    for stage in policy.stages:
-        if stage not in candidate.stages:
-            holds.append(f"stage {stage} has no entry")
+    holds += [f"stage {stage} has no entry" for stage in policy.stages if stage not in candidate.stages]
     seen = {finding.code for finding in candidate.findings}
     holds += [f"gate {code} was not measured" for code in sorted(policy.gates - seen)]
     for entry in candidate.entries:

@@ -1,9 +1,8 @@
-"""Ways to damage the example, each with the gate that must refuse it. Data files, not code: what an accident would leave."""
+"""Ways to damage the example, each with the gate that must refuse it: what an accident or a hand would leave."""
 
 from __future__ import annotations
 
 import csv
-import os
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -78,7 +77,9 @@ def _leakage(project: Path) -> None:
 
 def _future_features(project: Path) -> None:
     _replace(
-        project / "feature_repo/transforms/features/carrier_delays.sql", "epoch_us(landed_at) //", "epoch_us(scheduled_at) //"
+        project / "feature_repo/transforms/features/carrier_delays.sql",
+        "epoch_us(landed_at) //",
+        "epoch_us(scheduled_at) //",
     )
 
 
@@ -92,14 +93,14 @@ def _worse_model(project: Path) -> None:
 
 def _flip_byte(file: Path) -> None:
     """Change one byte in the middle of a file, as a bad disk or a hand would."""
-    os.chmod(file, stat.S_IRUSR | stat.S_IWUSR)
+    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 0xFF
     file.write_bytes(data)
 
 
 def _edit_ledger(file: Path) -> None:
-    """Turn a recorded FAIL or INCONCLUSIVE into PASS, or a PASS into another, past the database's own triggers."""
+    """Let the evaluation stand on ten times the rows, past the database's own triggers."""
     with sqlite3.connect(file) as database:
         triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (name,) in triggers:
@@ -110,7 +111,9 @@ def _edit_ledger(file: Path) -> None:
         (sequence, body) = database.execute(
             f"SELECT sequence, body FROM \"{table}\" WHERE stage = 'evaluate' ORDER BY sequence LIMIT 1"
         ).fetchone()
-        database.execute(f'UPDATE "{table}" SET body = ? WHERE sequence = ?', (body.replace("0.9", "0.99", 1), sequence))
+        database.execute(
+            f'UPDATE "{table}" SET body = ? WHERE sequence = ?', (body.replace('"sample_size":2', '"sample_size":22', 1), sequence)
+        )
 
 
 def _rewrite(file: Path, change: Callable[[int, dict[str, str]], dict[str, str]]) -> None:
@@ -127,7 +130,9 @@ def _rewrite(file: Path, change: Callable[[int, dict[str, str]], dict[str, str]]
 def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text(encoding="utf-8")
     if old not in text:
-        raise NotFound(f"{file} no longer holds {old!r}.", value=str(file), hint="Delete the demo's folder and start again.")
+        raise NotFound(
+            f"{file} no longer holds {old!r}.", value=str(file), hint="Delete the demo's folder and start again."
+        )
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ WATCHED = datetime(2013, 8, 1, tzinfo=UTC)
 
 
 def lay(folder: Path, *, told: Callable[[str], None]) -> tuple[str, ...]:
-    """Make `folder` a copy of the example, with its data; returns the files that differ from the template and were kept.
+    """Make `folder` a copy of the example, with its data; returns files that differ from the template and were kept.
 
     Files that are there are never overwritten: someone may have edited them. `told` hears what is being done.
     """
@@ -44,6 +44,9 @@ def lay(folder: Path, *, told: Callable[[str], None]) -> tuple[str, ...]:
 def _files(folder: Path) -> list[Path]:
     """Every file below, through links to folders: in a checkout the feature repository is one."""
     found = [
-        Path(root) / name for root, _, names in os.walk(folder, followlinks=True) for name in names if "__pycache__" not in root
+        Path(root) / name
+        for root, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if "__pycache__" not in root
     ]
     return sorted(found)

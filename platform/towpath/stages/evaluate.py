@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from towpath.core import names
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
 from towpath.measure import gates, importance, leakage, plots, proxy, skew
@@ -95,7 +94,11 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
             candidate=scores,
             champion=rival,
             base_rate=float(judged.train[charter.training.target].mean()),
-            columns={part.by: judged.holdout[part.by].to_numpy() for part in charter.gates.slices if part.by in judged.holdout},
+            columns={
+                part.by: judged.holdout[part.by].to_numpy()
+                for part in charter.gates.slices
+                if part.by in judged.holdout
+            },
             latencies_ms=_latencies(judged.model, judged.holdout[judged.columns]),
         ),
         charter.gates,
@@ -132,7 +135,10 @@ def _leakage(candidate: Candidate, judged: _Judged, target: NDArray[Any], work: 
     both = pd.concat([judged.train, judged.holdout], ignore_index=True)
     return [
         *proxy.target_proxy(
-            judged.holdout[judged.columns], target, bound=charter.gates.single_feature_roc_auc, seed=charter.training.seed
+            judged.holdout[judged.columns],
+            target,
+            bound=charter.gates.single_feature_roc_auc,
+            seed=charter.training.seed,
         ),
         *leakage.future_feature(both),
         *leakage.overlap(judged.train, judged.holdout, row_id=charter.features.row_id),

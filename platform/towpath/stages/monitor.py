@@ -21,7 +21,9 @@ def monitor(candidate: Candidate, work: Work) -> Candidate:
     found = champion(work.ports.ledger, work.name)
     if found is None:
         raise NotFound(
-            f"Project {work.name} has no champion to watch.", value=work.name, hint="Promote a candidate: `towpath promote`."
+            f"Project {work.name} has no champion to watch.",
+            value=work.name,
+            hint="Promote a candidate: `towpath promote`.",
         )
     inputs = {
         "champion": found.candidate.digest or "",

@@ -129,7 +129,9 @@ def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path]) 
         ],
         importances=[Importance(**item) for item in facts["importance"]],
         findings=[
-            Judged(finding=finding, cite=cites[entry.stage]) for entry in candidate.entries for finding in entry.findings
+            Judged(finding=finding, cite=cites[entry.stage])
+            for entry in candidate.entries
+            for finding in entry.findings
         ],
         plots=[
             Plot(file=file.name, title=file.stem.capitalize(), png=file.read_bytes(), cite=cites[Stage.EVALUATE])
@@ -171,7 +173,7 @@ def _window(candidate: Candidate, name: str) -> str:
 def _features(candidate: Candidate, work: Work) -> list[Feature]:
     views = _mapping(candidate.entry(Stage.FEATURIZE).facts["views"])
     kinds = _mapping(candidate.entry(Stage.TRAIN).facts["types"])
-    origins = {name: "request" for name in work.project.charter.features.request}
+    origins = dict.fromkeys(work.project.charter.features.request, "request")
     origins |= {name: view for view, members in views.items() for name in members}
     return [Feature(name=name, origin=origin, kind=kinds[name]) for name, origin in origins.items()]
 

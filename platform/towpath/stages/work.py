@@ -1,4 +1,4 @@
-"""What every stage is given, and the two moves that all of them make: look whether the work is done, and write it down."""
+"""What every stage is given, and what all of them do: look whether the work is done, and write it down."""
 
 from __future__ import annotations
 
@@ -162,20 +162,28 @@ def write(begun: Begun, entry: Entry, work: Work) -> Candidate:
 
 
 def candidate_of(ledger: Ledger, project: str, tip: str) -> Candidate:
-    """The candidate that ends in the entry with digest `tip`, read from the ledger."""
-    by_digest: dict[str, Record] = {
-        record.digest: record for record in ledger.records(project=project, kind=RecordKind.ENTRY)
-    }
+    """The candidate that ends in the entry with digest `tip`, read from the ledger entry by entry."""
     chain: list[Entry] = []
     digest: str | None = tip
     while digest is not None:
-        entry = by_digest[digest].entry()
-        chain.append(entry)
-        digest = entry.previous
+        chain.append(_entry(ledger, project, digest))
+        digest = chain[-1].previous
     candidate = Candidate(project=project)
     for entry in reversed(chain):
         candidate = candidate.append(entry)
     return candidate
+
+
+def _entry(ledger: Ledger, project: str, digest: str) -> Entry:
+    named = f"{project}-{digests.short(digest)}"  # the candidate that ends in it, as its record says
+    for record in ledger.records(project=project, candidate=named, kind=RecordKind.ENTRY):
+        if record.digest == digest:
+            return record.entry()
+    raise NotFound(
+        f"The ledger holds no entry {digest} of project {project}.",
+        value=digest,
+        hint="`towpath status` lists the candidates.",
+    )
 
 
 def candidate_from(ledger: Ledger, project: str, name: str) -> Candidate:

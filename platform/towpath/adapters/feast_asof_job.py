@@ -1,0 +1,94 @@
+"""Feast's retrieval job over one query: its result beside the caller's own columns, and saved data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.saved_dataset import SavedDatasetStorage
+
+from towpath.adapters.feast_asof_query import Query
+from towpath.adapters.feast_asof_sources import local_path
+from towpath.core.errors import BadInput
+
+
+class AsofRetrievalJob(RetrievalJob):  # type: ignore[misc]
+    """A query that has been planned and checked; it runs when a result is asked for.
+
+    With `beside`, the query's columns are named `columns` and stand to the right of that table's, row by row.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        *,
+        repo_path: Path | None,
+        beside: pa.Table | None = None,
+        columns: Sequence[str] = (),
+        full_feature_names: bool = False,
+        on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
+        metadata: RetrievalMetadata | None = None,
+    ) -> None:
+        self._query = query
+        self._repo_path = repo_path
+        self._beside = beside
+        self._columns = tuple(columns)
+        self._full_feature_names = full_feature_names
+        self._on_demand_feature_views = list(on_demand_feature_views)
+        self._metadata = metadata
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        result = self._query.run(timeout)
+        if self._beside is None:
+            return result
+        joined = self._beside
+        for name, values in zip(self._columns, result.columns, strict=True):
+            joined = joined.append_column(name, values)
+        return joined
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return frame
+
+    def to_sql(self) -> str:
+        """The statement; the entity rows are its relation `entity_rows` and stay beside its result."""
+        return self._query.text
+
+    @property
+    def full_feature_names(self) -> bool:
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        return self._on_demand_feature_views
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        return self._metadata
+
+    def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
+        """Write the result to one Parquet file, whole or not at all."""
+        if not isinstance(storage, SavedDatasetFileStorage) or not storage.file_options.uri.endswith(".parquet"):
+            raise BadInput(
+                f"A saved dataset cannot be written to {getattr(storage, 'file_options', storage)!r}.",
+                hint="Give SavedDatasetFileStorage(path=...) a local path that ends in .parquet.",
+            )
+        target = local_path(storage.file_options.uri, self._repo_path)
+        if target.exists() and not allow_overwrite:
+            raise SavedDatasetLocationAlreadyExists(location=str(target))
+        table = self.to_arrow(timeout=timeout)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{uuid4().hex}")
+        try:
+            pq.write_table(table, unfinished)
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)

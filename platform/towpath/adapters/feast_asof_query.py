@@ -1,0 +1,67 @@
+"""One DuckDB statement of the point-in-time store: what it may use, how it runs, and its faults as errors of ours."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+
+from towpath.core.errors import BadInput, Misconfigured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What DuckDB may use: memory, beyond which it spills to disk, and threads. None is its own default."""
+
+    memory: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One statement, the Arrow tables it names, and the means it may use."""
+
+    text: str
+    limits: Limits
+    relations: Mapping[str, pa.Table] = field(default_factory=dict)
+
+    def run(self, timeout: float | None = None) -> pa.Table:
+        """The result. `timeout` in seconds; raises `TimeoutError`, `BadInput` or `Misconfigured` (memory)."""
+        settings: dict[str, str | int] = {"TimeZone": "UTC", "autoinstall_known_extensions": "false"}
+        settings |= {"memory_limit": self.limits.memory} if self.limits.memory else {}
+        settings |= {"threads": self.limits.threads} if self.limits.threads else {}
+        with tempfile.TemporaryDirectory(prefix="towpath-asof-") as spill:
+            connection = duckdb.connect(":memory:", config=settings | {"temp_directory": spill})
+            watch = threading.Timer(timeout, connection.interrupt) if timeout else None
+            try:
+                for name, table in self.relations.items():
+                    connection.register(name, table)
+                if watch:
+                    watch.start()
+                with _explained(timeout, self.limits.memory):
+                    return connection.sql(self.text).to_arrow_table()
+            finally:
+                if watch:
+                    watch.cancel()
+                connection.close()
+
+
+@contextmanager
+def _explained(timeout: float | None, memory_limit: str | None) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise TimeoutError(f"The features were not joined within {timeout} seconds.") from error
+    except duckdb.OutOfMemoryException as error:
+        raise Misconfigured(
+            f"The join does not fit into memory_limit: {memory_limit}. {error}",
+            value=memory_limit,
+            hint="Raise memory_limit in the offline_store section, or join fewer entity rows at a time.",
+        ) from error
+    except (duckdb.DataError, duckdb.OperationalError, duckdb.BinderException, duckdb.InvalidInputException) as error:
+        raise BadInput(f"The sources cannot be read as declared: {error}") from error
