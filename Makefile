@@ -33,7 +33,7 @@ type: .venv/ready-dev ## Strict types
 	$(RUN)mypy
 
 bench: .venv/ready-dev ## The path's wall time beside a plain script that makes the same library calls
-	$(RUN)python -m bench.path_overhead
+	$(RUN)python tests/bench/path_overhead.py
 
 format: .venv/ready-dev ## Put the code into its form
 	$(RUN)ruff check --fix-only .

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -25,10 +26,17 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from path import small
+from towpath import wiring
+from towpath.core.evidence import Candidate
+from towpath.ledger.sql import SqlLedger
+from towpath.path import ORDER
+from towpath.stages.work import candidate_of
 
 ROOT = Path(__file__).parents[2]
 FLOWS = ROOT / "flows"
 START_SECONDS = 120
+AS_OF = f"{small.AS_OF:%Y-%m-%d}"
+STAGES = [stage.value for stage in ORDER]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +120,21 @@ class Flows:
         run = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run(state).id]))
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            found = self.client.read_task_runs(
-                flow_run_filter=run, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=100
-            )
+            found = self.client.read_task_runs(flow_run_filter=run, sort=TaskRunSort.EXPECTED_START_TIME_ASC)
             if len(found) >= awaited and all(item.state is not None and item.state.is_final() for item in found):
                 break
             time.sleep(0.2)
         return list(found)
+
+    def events(self, name: str) -> list[Any]:
+        """The events of that name, once there are any; the server records them a moment after they were sent."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found: list[Any] = self.post("/events/filter", {"filter": {"event": {"name": [name]}}})["events"]
+            if found:
+                break
+            time.sleep(0.2)
+        return found
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """What the API answers to a question that the client has no method for."""
@@ -134,9 +150,9 @@ def flows(server: Server) -> Iterator[Flows]:
         modules = {name: importlib.import_module(name) for name in ("stage_tasks", "governed_path", "drift_watch")}
     finally:
         sys.path.remove(str(FLOWS))
-    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
-        with get_client(sync_client=True) as client:
-            yield Flows(modules=modules, client=client)
+    settings = temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home})
+    with settings, get_client(sync_client=True) as client:
+        yield Flows(modules=modules, client=client)
 
 
 @pytest.fixture(scope="session")
@@ -149,9 +165,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(template: Path, tmp_path: Path) -> Path:
     """A copy of the small project that a test may change."""
     return Path(shutil.copytree(template, tmp_path / "flights"))
-
-
-Environment = Callable[[Path], None]
 
 
 @pytest.fixture
@@ -168,3 +181,33 @@ def settle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TOWPATH_STATE", str(folder))
     monkeypatch.setenv("TOWPATH_ACTOR", "tester")
+
+
+@contextmanager
+def ledger(state: Path) -> Iterator[SqlLedger]:
+    with SqlLedger.open(f"sqlite:///{state / 'ledger.db'}", clock=wiring.now) as opened:
+        yield opened
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """The small project after one run of the flow."""
+
+    project: Path
+    state: Path
+    ended: State[Any]
+    candidate: Candidate
+    runs: list[TaskRun]
+
+
+@pytest.fixture(scope="session")
+def whole(flows: Flows, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    state = tmp_path_factory.mktemp("whole") / "state"
+    with pytest.MonkeyPatch.context() as patch:
+        settle(patch, state)
+        ended = flows.run("governed_path", str(template), AS_OF)
+        assert ended.is_completed(), ended
+        with ledger(state) as opened:
+            candidate = candidate_of(opened, "flights", ended.result())
+        runs = flows.task_runs(ended, awaited=len(STAGES) + 1)
+        yield Whole(project=template, state=state, ended=ended, candidate=candidate, runs=runs)

@@ -16,13 +16,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flows.conftest import Flows
-from path import small
+from flows.conftest import AS_OF, Flows
 from towpath import wiring
 from towpath.core.errors import BadInput, Misconfigured
 from towpath.ledger.sql import SqlLedger
-
-AS_OF = f"{small.AS_OF:%Y-%m-%d}"
 
 
 class Retried(logging.Handler):

@@ -17,7 +17,9 @@ from towpath.project import load
 from towpath.telemetry import SILENT
 
 FILES = sorted(FLOWS.glob("*.py"))
-DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prefect.yaml").read_text(encoding="utf-8"))[
+    "deployments"
+]
 BY_ENTRYPOINT = {item["entrypoint"].rpartition(":")[2]: item for item in DEPLOYMENTS}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from towpath import wiring
-from towpath.core.evidence import Candidate, Record, RecordKind
+from towpath.core.evidence import Candidate, Outcome, Record, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.policy import Decision, Verdict
 from towpath.example.landing import WHOLE, land
@@ -177,12 +177,12 @@ def settings(state: Path, environment: Mapping[str, str] | None = None) -> Setti
     return Settings.read(given, folder=state.parent)
 
 
-def walk(work: Work, *, until: Stage | None = None) -> Candidate:
+def walk(work: Work, *, until: str | None = None) -> Candidate:
     """Along the path to its end, to `until`, or to the first refusal."""
     candidate = Candidate(project=work.name)
     for stage in work.order:
         candidate = step(stage, candidate, work)
-        if stage is until or candidate.entries[-1].outcome.value != "PASS":
+        if stage == until or candidate.outcome is not Outcome.PASS:
             break
     return candidate
 

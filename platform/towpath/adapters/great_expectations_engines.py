@@ -1,8 +1,5 @@
 """The databases that Great Expectations runs checks in: where the rows lie, and what its types are called."""
 
-# Names are quoted by `quoted`, constants by `literal`.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import re

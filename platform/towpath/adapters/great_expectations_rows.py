@@ -1,9 +1,6 @@
 """Our own reading of the tables, in DuckDB: which rows fail which check, and the files of accepted and quarantined
 rows."""
 
-# Names are quoted by `quoted`, constants by `literal`.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import shutil

@@ -4,9 +4,6 @@ Where it has an expectation of its own for a question, that is used; for the res
 DuckDB, references, times, rules) its expectation by query, with the same predicate that sets rows aside.
 """
 
-# Names are quoted by `quoted`, constants by `literal`.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import re

@@ -4,9 +4,6 @@ A predicate is a condition on the row `checked`, true where it fails; where it i
 fail. Sessions that run it keep UTC, so that a time without a zone and one with a zone compare.
 """
 
-# Names are quoted by `quoted`, constants by `literal`.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import re

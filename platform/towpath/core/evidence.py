@@ -19,7 +19,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from towpath.core import digest as digests
-from towpath.core.errors import OutOfOrder
+from towpath.core.errors import IntegrityError, OutOfOrder
 
 
 class Outcome(StrEnum):
@@ -235,4 +235,14 @@ class Record(_Value):
     body: Mapping[str, JsonValue]
 
     def entry(self) -> Entry:
-        return Entry.model_validate(self.body)
+        """The entry that the record holds. Raises `IntegrityError` when it is not the one whose digest was recorded."""
+        entry = Entry.model_validate(self.body)
+        if entry.digest != self.digest:
+            raise IntegrityError(
+                f"Record {self.sequence} of the ledger, entry {self.stage} of {self.candidate}, is not what was written: "
+                f"its digest is {digests.short(entry.digest)}, and {digests.short(self.digest)} was recorded.",
+                gate="integrity.ledger",
+                value=str(self.sequence),
+                hint="Someone changed the database. `towpath ledger verify` names every bad record.",
+            )
+        return entry

@@ -30,12 +30,16 @@ FUNCTIONS: Mapping[Stage, Callable[[Candidate, Work], Candidate]] = {
 
 
 def step(stage: Stage, candidate: Candidate, work: Work) -> Candidate:
-    """One stage. Bytes that are not what was recorded become an incident in the ledger before the error goes on."""
+    """One stage. Bytes that are not what was recorded become an incident in the ledger before the error goes on.
+
+    A ledger that is itself not what was written gets no incident: nothing is appended to a chain that cannot be trusted.
+    """
     work.progress.begin(stage.value)
     try:
         grown = FUNCTIONS[stage](candidate, work)
     except IntegrityError as error:
-        _incident(stage, candidate, work, error)
+        if error.gate != "integrity.ledger":
+            _incident(stage, candidate, work, error)
         raise
     work.progress.end(stage.value, grown.entries[-1].outcome.value)
     return grown
