@@ -70,7 +70,7 @@ def go(project: str, as_of: str | None, *, order: tuple[Stage, ...], until: str 
     with tags(name), _alone(settings, name):
         tip, state = _walk(project, name, moment, order=order, last=last)
         if tip is not None:
-            report(project, tip, return_state=True)
+            report(name, tip, return_state=True)
     if state.name == REFUSED:
         return Failed(name=REFUSED, message=state.message)
     result: str = state.result()
@@ -182,11 +182,11 @@ class RunLog:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def report(project: str, tip: str) -> None:
-    """Show the candidate that ends in the entry `tip`: an event if it was refused, tags, and artifacts."""
+def report(name: str, tip: str) -> None:
+    """Show the project's candidate that ends in the entry `tip`: an event if it was refused, tags, and artifacts."""
     from towpath.stages.work import candidate_of
 
-    settings, name = opening.settings(), load(Path(project)).charter.project
+    settings = opening.settings()
     with opening.ledger(settings) as ledger:
         candidate = candidate_of(ledger, name, tip)
     if candidate.outcome is not Outcome.PASS:

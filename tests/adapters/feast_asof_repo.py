@@ -13,7 +13,6 @@ from towpath.telemetry import silence
 silence()
 
 import pandas as pd
-import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Int64, PrimitiveFeastType, String
 
@@ -65,8 +64,6 @@ def open_store(
     folder: Path, objects: Sequence[Any], *, offline: str = ASOF, coerce_tz_aware: bool = True, **options: Any
 ) -> FeatureStore:
     """A store over `folder`, with the objects applied; each kind of offline store has a registry of its own."""
-    if offline == "duckdb":
-        pytest.importorskip("ibis", reason="Feast's own DuckDB store needs ibis-framework[duckdb]")
     name = offline.rsplit(".", 1)[-1].lower()
     config = RepoConfig(
         project="awkward",

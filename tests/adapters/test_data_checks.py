@@ -532,3 +532,19 @@ def test_great_expectations_is_imported_when_checks_run_and_not_before() -> None
     code = "import sys, towpath.adapters.great_expectations_checks; sys.exit('great_expectations' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_a_process_that_ran_checks_ends_without_a_word(tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    code = f"""
+from datetime import UTC, datetime
+from pathlib import Path
+from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
+from unit.shop import contract
+files = {{name: Path(file) for name, file in { ({name: str(file) for name, file in files.items()})!r}.items()}}
+as_of = datetime(2024, 6, 3, 12, tzinfo=UTC)
+GreatExpectationsChecks().run(files, [contract()], as_of=as_of, folder=Path({str(tmp_path)!r}))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -58,6 +58,12 @@ class Shell:
         self.code = done.returncode
         return Printed(code=done.returncode, out=done.stdout, err=done.stderr)
 
+    def as_on_the_page(self, text: str) -> str:
+        """What was printed, with the addresses that the page makes up."""
+        for made_up, real in self.replaced.items():
+            text = text.replace(real, made_up)
+        return text
+
 
 def environment(home: Path) -> dict[str, str]:
     """This process's, without its settings: a terminal of 120 columns and a user called ada."""

@@ -88,10 +88,9 @@ _PROGRESS = re.compile(
 )  # replaced by bars on a terminal
 
 
-def plain(text: str) -> list[str]:
-    """Lines as they are compared: runs of blanks and of rules are one, empty lines are none."""
-    lines = (re.sub(r"─+", "─", re.sub(r"\s+", " ", line)).strip() for line in text.splitlines())
-    return [line for line in lines if line]
+def plain(text: str) -> str:
+    """Text as it is compared: a run of blanks, line ends or rules is one, for pages wrap and tables differ in width."""
+    return re.sub(r"─+", "─", " ".join(text.split()))
 
 
 def without_progress(text: str) -> str:
@@ -101,9 +100,9 @@ def without_progress(text: str) -> str:
 def mismatch(shown: tuple[str, ...], printed: str, known: dict[str, str]) -> str | None:
     """What is wrong with the lines shown, or None; digests that they show are added to `known`.
 
-    A line that is only an ellipsis stands for any number of lines, one inside a line for any text.
+    An ellipsis stands for any text, on a line of its own for any number of lines.
     """
-    expected, actual = plain("\n".join(shown)), "".join(f"{line}\n" for line in plain(printed))
+    expected, actual = [line for line in map(plain, shown) if line], f"{plain(printed)} ".lstrip()
     timed = any("seconds" in line for line in expected)
     names: dict[str, str] = {}
     patterns = [_pattern(line, known, names, timed=timed) for line in expected]
@@ -114,25 +113,25 @@ def mismatch(shown: tuple[str, ...], printed: str, known: dict[str, str]) -> str
     for count in range(1, len(patterns) + 1):
         if not re.match("".join(patterns[:count]), actual):
             return f"Line {expected[count - 1]!r} is shown and not printed there."
-    return "More is printed than is shown; an ellipsis on a line of its own stands for lines left out."
+    return "More is printed than is shown; an ellipsis stands for what is left out."
 
 
 def _pattern(line: str, known: Mapping[str, str], names: dict[str, str], *, timed: bool) -> str:
     if line == ELLIPSIS:
-        return r"(?:.*\n)*?"
+        return r"(?:\S+ )*?"
     volatile = "|".join(f"(?:{pattern})" for pattern, _ in _VOLATILE) + (f"|{_SECONDS}" if timed else "")
     parts, end = [], 0
     for match in re.finditer(f"(?P<digest>{_DIGEST})|{ELLIPSIS}|{volatile}", line):
         parts.append(re.escape(line[end : match.start()]))
         parts.append(_part(match, known, names))
         end = match.end()
-    return "".join([*parts, re.escape(line[end:]), r"\n"])
+    return "".join([*parts, re.escape(line[end:]), " "])
 
 
 def _part(match: re.Match[str], known: Mapping[str, str], names: dict[str, str]) -> str:
     text = match[0]
     if text == ELLIPSIS:
-        return ".*"
+        return ".*?"
     if match["digest"] is None:
         return next((pattern for pattern, _ in _VOLATILE if re.fullmatch(pattern, text)), r"\d+\.\d")
     if text in known:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +12,11 @@ import pytest
 from docs import pages
 from docs.conftest import Demonstrated, Shell
 from docs.pages import ROOT, Block
+from servers.s3 import S3Server
 
 README = ROOT / "README.md"
 DEMO = "make demo"  # sets up, and then does what the fixture did
-LANGUAGES = {"console", "bash", "python", "diff"}  # are run; `text` and the notations (yaml, ini, json) are not
-NOTATIONS = {"text", "yaml", "json", "ini", "mermaid", "sql"}
+NOTATIONS = {"text", "yaml", "json", "ini", "sql"}  # are read; every other block is run
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +66,7 @@ def _console(block: Block, shell: Shell, demonstrated: Demonstrated, where: str)
         printed = demonstrated.printed if step.command == DEMO else shell.run(step.command)
         told = following is not None and following.command == "echo $?"
         assert told or printed.code == 0, f"{where}: `{step.command}` ends with {printed.code}\n{printed.err}"
-        text = printed.out + pages.without_progress(printed.err)
+        text = shell.as_on_the_page(printed.out + pages.without_progress(printed.err))
         wrong = pages.mismatch(step.shown, text, shell.known)
         assert wrong is None, f"{where}: `{step.command}`: {wrong}\n--- it prints\n{text}"
 
@@ -86,13 +85,16 @@ def _good(printed: object, where: str) -> None:
 
 def _services(request: pytest.FixtureRequest) -> dict[str, str]:
     """A real PostgreSQL and a real S3 server behind the addresses that the page makes up."""
-    return {"postgresql://towpath:secret@db.example.com/towpath": request.getfixturevalue("postgres_database")}
+    server: S3Server = request.getfixturevalue("rclone_s3")
+    return {
+        "postgresql://towpath:secret@db.example.com/towpath": request.getfixturevalue("postgres_database"),
+        "s3://towpath-objects": f"s3://{server.new_bucket().name}",
+        "https://s3.example.com": server.endpoint,
+        "AKEXAMPLE": server.access_key,
+        "SKEXAMPLE": server.secret_key,
+    }
 
 
 def test_make_demo_is_what_the_pages_take_it_for() -> None:
     done = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.search(r"^\S*towpath demo$", done.stdout, flags=re.MULTILINE), done.stdout
-
-
-def test_reference_is_as_the_code_makes_it() -> None:
-    assert sys.executable

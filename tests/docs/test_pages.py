@@ -73,6 +73,11 @@ def test_an_ellipsis_alone_stands_for_lines() -> None:
     assert pages.mismatch(("a", "d"), "a\nb\nc\nd\n", {}) is not None
     assert "More is printed" in str(pages.mismatch(("a",), "a\nb\n", {}))
     assert pages.mismatch((), "a\n", {}) is not None
+    assert pages.mismatch((), "\n", {}) is None
+
+
+def test_a_page_may_wrap_what_is_printed_in_one_line() -> None:
+    assert pages.mismatch(("over the bound", "    0.97: too good"), "over the bound 0.97: too good\n", {}) is None
 
 
 def test_a_console_block_is_commands_with_their_output() -> None:

@@ -23,6 +23,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from path import small
@@ -32,11 +34,19 @@ from towpath.ledger.sql import SqlLedger
 from towpath.path import ORDER
 from towpath.stages.work import candidate_of
 
+HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[2]
 FLOWS = ROOT / "flows"
 START_SECONDS = 120
 AS_OF = f"{small.AS_OF:%Y-%m-%d}"
 STAGES = [stage.value for stage in ORDER]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            # the flows run the five services in this process, and these warn of each other's plans
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +163,8 @@ def flows(server: Server) -> Iterator[Flows]:
     settings = temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home})
     with settings, get_client(sync_client=True) as client:
         yield Flows(modules=modules, client=client)
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all()  # while the server is there to hear them
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_only_digests_travel(whole: Whole, flows: Flows) -> None:
     assert DIGEST.fullmatch(whole.ended.result())
     assert flows.flow_run(whole.ended).parameters == {"project": str(whole.project), "as_of": AS_OF, "until": None}
     for run in whole.runs:
-        assert set(run.task_inputs) <= {"project", "stage", "as_of", "previous", "watch", "tip"}
+        assert set(run.task_inputs) <= {"project", "stage", "as_of", "previous", "watch", "name", "tip"}
         stored = flows.client.read_task_run(run.id).model_dump(mode="json")
         assert stored["state"]["data"] is None or "result" not in stored["state"]["data"], (
             "a result was sent to the server"

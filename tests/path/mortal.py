@@ -91,13 +91,11 @@ class Mortals:
         try:
             yield cls(server)
         finally:
-            assert server.stdin is not None
-            server.stdin.close()
             try:
-                server.wait(timeout=10)
+                server.communicate(timeout=10)
             except subprocess.TimeoutExpired:
                 server.kill()
-                server.wait()
+                server.communicate()
 
     def go(self, *walks: Walk) -> list[Walked]:
         """Each walk in a process of its own, all at once; returns when all have ended."""

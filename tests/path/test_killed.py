@@ -20,7 +20,7 @@ from towpath.stages.work import Work, champion
 
 POINTS: dict[Stage, tuple[tuple[str, int], ...]] = {
     Stage.INGEST: (("step", 1), ("rename", 2), ("step", 5), ("append", 1), ("appended", 1)),
-    Stage.VALIDATE: (("step", 1), ("rename", 1), ("rename", 9), ("append", 1), ("appended", 1)),
+    Stage.VALIDATE: (("step", 1), ("rename", 1), ("rename", 5), ("append", 1), ("appended", 1)),
     Stage.FEATURIZE: (("step", 2), ("step", 3), ("step", 4), ("rename", 3), ("append", 1), ("appended", 1)),
     Stage.TRAIN: (
         ("step", 2),

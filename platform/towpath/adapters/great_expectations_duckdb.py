@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -30,3 +32,15 @@ class DuckDBDatasource(SQLDatasource):  # type: ignore[misc]
     @property
     def execution_engine_type(self) -> Any:
         return DuckDBExecutionEngine
+
+
+@atexit.register
+def _forget_duckdb() -> None:
+    """Empty the modules of duckdb-engine at exit.
+
+    SQLAlchemy and Great Expectations outlive duckdb-engine and keep some of its functions, and these DuckDB's types; of
+    that DuckDB would complain on the terminal, in twenty lines.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "duckdb_engine":
+            vars(module).clear()

@@ -108,7 +108,7 @@ class DuckDB:
                 yield Opened(source=source, columns=_columns(self, connection, tables), assets=assets)
             finally:
                 _closed(source)
-        engine.dispose()
+        _disposed(engine)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,11 +200,18 @@ def _unavailable(url: sa.URL, error: sa.exc.OperationalError) -> TowpathError:
 
 
 def _closed(source: Any) -> None:
-    """Close what Great Expectations opened."""
+    """Close what Great Expectations opened, and let go of what its context would keep of it."""
     executing = source.get_execution_engine()
     executing.close()
-    executing.engine.dispose()
-    source.get_engine().dispose()
+    for engine in (executing.engine, source.get_engine()):
+        _disposed(engine)
+
+
+def _disposed(engine: sa.Engine) -> None:
+    """Close the engine's connections. What it remembers of types would outlive DuckDB, which complains of that at exit."""
+    engine.dispose()
+    engine.clear_compiled_cache()
+    engine.dialect._type_memos.clear()
 
 
 def table_files(tables: Mapping[str, Path]) -> Mapping[str, Path]:

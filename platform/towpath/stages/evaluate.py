@@ -18,6 +18,7 @@ from towpath.core.gates import Stage
 from towpath.measure import gates, importance, leakage, plots, proxy, skew
 from towpath.measure.gates import Evaluation, Holdout
 from towpath.measure.importance import Importance
+from towpath.path import may_enter
 from towpath.stages.train import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
 
@@ -39,6 +40,7 @@ class _Judged:
 
 def evaluate(candidate: Candidate, work: Work) -> Candidate:
     """Judge the candidate. Its rival is the champion at the time of its first evaluation, also when it won since."""
+    may_enter(Stage.EVALUATE, candidate, order=work.order)
     rival = _rival(candidate, work)
     inputs = {
         "gates": work.project.section_digest("gates"),
