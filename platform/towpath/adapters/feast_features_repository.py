@@ -116,8 +116,8 @@ def served(defined: Sequence[Any], service: str) -> tuple[FeatureView, ...]:
                 f"Feature service {service!r} serves {projection.name_to_use()!r}, which is no plain feature view.",
                 value=projection.name_to_use(),
                 valid=views,
-                hint="Compute on-demand features in transforms/. Instead of with_name or with_join_key_map, define a view "
-                "for each role of an entity.",
+                hint="Compute on-demand features in transforms/. Instead of with_name and with_join_key_map, define a "
+                "view for each role of an entity.",
             )
         entities = [entity for entity in view.entities if entity != DUMMY_ENTITY_NAME]
         unknown = [entity for entity in entities if entity not in keys]

@@ -208,7 +208,7 @@ def _closed(source: Any) -> None:
 
 
 def _disposed(engine: sa.Engine) -> None:
-    """Close the engine's connections. What it remembers of types would outlive DuckDB, which complains of that at exit."""
+    """Close the engine's connections. Types that it remembers would outlive DuckDB, which complains of that at exit."""
     engine.dispose()
     engine.clear_compiled_cache()
     engine.dialect._type_memos.clear()

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from towpath.core import digest as digests
 from towpath.core.evidence import Candidate, Finding, Outcome, Severity
-from towpath.core.gates import GATES
+from towpath.core.gates import GATES, Stage
 
 
 class Verdict(StrEnum):
@@ -61,16 +62,25 @@ class Decision(BaseModel):
     waived: tuple[str, ...] = ()
 
 
-def decide(policy: Policy, candidate: Candidate, *, waivers: tuple[Waiver, ...] = (), now: datetime) -> Decision:
+def decide(
+    policy: Policy,
+    candidate: Candidate,
+    *,
+    champions: tuple[str, ...] = (),
+    waivers: tuple[Waiver, ...] = (),
+    now: datetime,
+) -> Decision:
     """PROMOTE only when every required stage passed and every required gate was measured; else HOLD or REJECT.
 
     A failed finding rejects. A missing stage, a missing gate, an inconclusive or erroneous finding holds: more evidence
-    may settle it.
+    may settle it. `champions`: model digests of all champions so far, the present one last; a candidate must have been
+    compared with the present one, unless it was a champion itself.
     """
     rejections: list[str] = []
     holds: list[str] = []
     waived: list[str] = []
     holds += [f"stage {stage} has no entry" for stage in policy.stages if stage not in candidate.stages]
+    holds += _stale(candidate, champions)
     seen = {finding.code for finding in candidate.findings}
     holds += [f"gate {code} was not measured" for code in sorted(policy.gates - seen)]
     for entry in candidate.entries:
@@ -91,3 +101,16 @@ def decide(policy: Policy, candidate: Candidate, *, waivers: tuple[Waiver, ...] 
     return Decision(
         verdict=verdict, candidate=candidate.id, digest=candidate.digest, reasons=reasons, waived=tuple(waived)
     )
+
+
+def _stale(candidate: Candidate, champions: tuple[str, ...]) -> list[str]:
+    if not champions or not {Stage.TRAIN, Stage.EVALUATE} <= set(candidate.stages):
+        return []
+    if candidate.entry(Stage.TRAIN).subject("model").digest in champions:
+        return []
+    rival = candidate.entry(Stage.EVALUATE).inputs.get("champion", "")
+    if rival == champions[-1]:
+        return []
+    compared = f"champion {digests.short(rival)}" if rival else "no champion"
+    present = digests.short(champions[-1])
+    return [f"it was compared with {compared}, but the champion is now {present}: run the path again"]

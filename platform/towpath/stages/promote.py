@@ -28,7 +28,7 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
     if current is not None and current.candidate.digest == candidate.digest:
         _mirror(candidate, work, current.decision)
         return Decision.model_validate({key: current.decision.body[key] for key in Decision.model_fields})
-    decision = decide(Policy(), candidate, now=now)
+    decision = decide(Policy(), candidate, champions=_champions(work), now=now)
     if decision.verdict is Verdict.PROMOTE:
         with work.scratch() as folder:
             work.ports.models.verified(trained(candidate.entry(Stage.TRAIN)), target=folder)
@@ -36,6 +36,7 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
         **decision.model_dump(mode="json"),
         "reason": reason,
         "champion_before": current.candidate.digest if current else None,
+        "model": candidate.entry(Stage.TRAIN).subject("model").digest if Stage.TRAIN in candidate.stages else None,
     }
     promoting = decision.verdict is Verdict.PROMOTE
     record = work.ports.ledger.append(
@@ -59,6 +60,12 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
     if promoting:
         _mirror(candidate, work, record)
     return decision
+
+
+def _champions(work: Work) -> tuple[str, ...]:
+    """Model digests of every champion so far, the present one last."""
+    decisions = work.ports.ledger.records(project=work.name, kind=RecordKind.DECISION)
+    return tuple(str(record.body["model"]) for record in decisions if record.body["verdict"] == Verdict.PROMOTE)
 
 
 def _succession(project: str, current: ChampionRecord | None) -> str:

@@ -32,7 +32,7 @@ FUNCTIONS: Mapping[Stage, Callable[[Candidate, Work], Candidate]] = {
 def step(stage: Stage, candidate: Candidate, work: Work) -> Candidate:
     """One stage. Bytes that are not what was recorded become an incident in the ledger before the error goes on.
 
-    A ledger that is itself not what was written gets no incident: nothing is appended to a chain that cannot be trusted.
+    A ledger that is itself not what was written gets none: nothing is appended to a chain that cannot be trusted.
     """
     work.progress.begin(stage.value)
     try:
