@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -139,7 +139,7 @@ def _stage(project: str, stage: str, as_of: str, previous: str | None, *, watch:
         known = candidate_of(work.ports.ledger, work.name, previous) if previous else Candidate(project=work.name)
         candidate = step(Stage(stage), known, work)
     finally:
-        opening.close(work.ports.ledger)
+        work.ports.ledger.close()
     if candidate.outcome is Outcome.PASS:
         return str(candidate.digest)
     return Failed(name=REFUSED, message=sentence(candidate), data=candidate.digest)
@@ -282,13 +282,10 @@ def run_name() -> str:
 
 def _moment(as_of: str | None) -> datetime:
     """The time that all stages see, fixed once: a retry after midnight must not see another."""
-    if as_of is None:
-        return wiring.now().replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        moment = datetime.fromisoformat(as_of)
+        return wiring.moment(datetime.fromisoformat(as_of) if as_of else None)
     except ValueError as error:
         raise BadInput(f"{as_of!r} is no time.", value=as_of, hint="Write it as 2013-06-01T06:00+00:00.") from error
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
 def _last(until: str | None, order: tuple[Stage, ...]) -> Stage:

@@ -81,6 +81,10 @@ class Ledger(Protocol):
         """Recompute every hash and the chain."""
         ...
 
+    def close(self) -> None:
+        """Give back the connections."""
+        ...
+
 
 class Objects(Protocol):
     """A content-addressed store of files."""

@@ -25,6 +25,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def moment(as_of: datetime | None) -> datetime:
+    """The as-of time in UTC; without one, the beginning of today, so that a day's runs agree."""
+    found = as_of or now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger, created or upgraded when need be."""
     from towpath.ledger.sql import SqlLedger
@@ -96,19 +102,15 @@ def open_work(
     order: tuple[Stage, ...] = ORDER,
     **ports: Any,
 ) -> Work:
-    """All that the stages need. Without `as_of` it is the beginning of today, so that a day's runs agree."""
+    """All that the stages need, seen from `moment(as_of)`."""
     from dataclasses import replace
 
     from towpath.stages.work import Work
 
-    if as_of is None:
-        as_of = now().replace(hour=0, minute=0, second=0, microsecond=0)
-    if as_of.tzinfo is None:
-        as_of = as_of.replace(tzinfo=UTC)
     opened = open_ports(settings)
     return Work(
         project=project,
-        as_of=as_of.astimezone(UTC),
+        as_of=moment(as_of),
         actor=settings.actor,
         ports=replace(opened, **ports) if ports else opened,
         progress=progress,

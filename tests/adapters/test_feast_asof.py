@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 from feast import FeatureService, FeatureStore, Field, FileSource, RequestSource, ValueType
 from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.feature_logging import LoggingConfig
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64
 from hypothesis import HealthCheck, given, settings
@@ -690,6 +691,21 @@ def test_a_folder_is_read_whole_and_without_hidden_files(tmp_path: Path) -> None
     got = store.get_historical_features(wanted, ["folder:value", "folder:new"]).to_df()
     assert values(got["value"]) == ["first", "at ten"]
     assert values(got["new"]) == [None, "n"]
+
+
+def test_writing_to_sources_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    store = _simple(tmp_path)
+    before = (tmp_path / "simple.parquet").read_bytes()
+    rows = frame([{"id": 1, "event": minute(99), "created": minute(99), "value": "pushed"}], COLUMNS)
+    with pytest.raises(BadInput, match=r"1 rows of feature view 'simple' were not written.*PushMode\.ONLINE"):
+        store.write_to_offline_store("simple", rows)
+    assert (tmp_path / "simple.parquet").read_bytes() == before
+    logged = LoggingConfig(destination=FileLoggingDestination(path=str(tmp_path / "log")))
+    service = FeatureService(name="logged", features=[store.get_feature_view("simple")], logging_config=logged)
+    store.apply([service])
+    with pytest.raises(DeclarationError, match=r"not written to FileLoggingDestination.*Take logging_config off"):
+        store.write_logged_features(pa.table({"id": [1]}), store.get_feature_service("logged"))
+    assert not (tmp_path / "log").exists()
 
 
 @pytest.mark.parametrize("options", [{"as_know_at": True}, {"memory_limit": "lots"}, {"threads": 0}])

@@ -285,17 +285,9 @@ def doubled(inputs):
     assert "takings" in caught.value.valid
 
 
-def test_a_view_of_an_entity_that_is_not_defined(shops: Shops) -> None:
-    shops.write("shared.py", SHARED.replace("product = Entity", "product = [Entity").replace("INT64)", "INT64)][0]"))
-    assert shops.views(), "defined, though nothing but views names it"
-    hidden = SHARED.replace("product = Entity", "def made():\n    return Entity").replace(
-        'product_id"]', 'product_id"]'
-    )
-    shops.write("shared.py", hidden)
-    shops.write(
-        "definitions.py",
-        DEFINITIONS.replace("import product, shop", "import made, shop").replace("[shop, product]", "[shop, made()]"),
-    )
+def test_a_view_of_an_entity_that_no_file_defines(shops: Shops) -> None:
+    shops.write("shared.py", SHARED.replace("product = Entity(", "def product():\n    return Entity("))
+    shops.write("definitions.py", DEFINITIONS.replace("[shop, product]", "[shop, product()]"))
     with pytest.raises(
         DeclarationError, match=r"'stock' names the entity 'product', which no file defines. Valid: shop"
     ):
@@ -369,9 +361,7 @@ def test_an_empty_spine_gives_an_empty_training_set(shops: Shops) -> None:
 def test_definitions_that_feast_refuses(shops: Shops) -> None:
     again = 'again = FeatureView(name="Takings", entities=[shop], source=source("takings"))\n'
     shops.write("definitions.py", DEFINITIONS + again)
-    with pytest.raises(
-        DeclarationError, match="Feast does not take the feature repository's definitions: .*[Tt]akings"
-    ):
+    with pytest.raises(DeclarationError, match=r"Feast does not take .* definitions: .*[Tt]akings"):
         shops.training_set()
 
 
@@ -471,10 +461,10 @@ def test_integers_that_are_missing_online_are_a_difference(shops: Shops) -> None
     """Offline there is none missing, so the column is of whole numbers there and cannot be so online."""
     shops.spine([{"event_timestamp": hours(-1), "label_timestamp": NOON, "shop": "north", "product_id": 1}])
     shops.training_set()
-    shops.materialize(until=hours(-6))
+    shops.materialize(until=hours(-6))  # before the only row that is young enough
     found, offline, online = shops.parity()
     assert found["takings"].differing == 1
-    assert (offline[0]["visits"], online[0]["visits"]) == (2, 1)
+    assert (offline[0]["visits"], online[0]["visits"]) == (2, None)
     shops.source("takings", [{"shop": "north", "at": hours(-1), "taken": 1.0, "visits": 6}])
     shops.spine([{"event_timestamp": hours(-1), "label_timestamp": NOON, "shop": "north", "product_id": 5}])
     shops.source("stock", [{"shop": "north", "product_id": 5, "at": hours(-9), "supplier": "s", "pieces": 2**53 + 1}])

@@ -12,13 +12,14 @@ from pydantic import BaseModel
 
 from docs import pages
 from docs.pages import ROOT
+from towpath.cli import reference
 from towpath.cli.exits import Exit
-from towpath.cli.reference import commands
 from towpath.core.charter import Charter
 from towpath.core.gates import GATES
 from towpath.example.workspace import TEMPLATE
 from towpath.settings import VARIABLES
 
+commands = cache(reference.commands)
 MISTYPED = {"TOWPATH_LEGDER"}  # shown being refused
 _CALL = re.compile(
     r"(?:^|[|&;(] *|\b[A-Z_]+=\S* +)towpath((?: +(?:\"[^\"]*\"|'[^']*'|[^\s|;&>)`]+))+)", flags=re.MULTILINE

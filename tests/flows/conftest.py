@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -113,12 +113,10 @@ class Flows:
 
     modules: Mapping[str, ModuleType]
     client: SyncPrefectClient
-    ended: list[State[Any]] = field(default_factory=list)
 
     def run(self, flow: str, *arguments: str, **parameters: str) -> State[Any]:
         """Run a flow to its end; returns the last state of the run."""
         state: State[Any] = getattr(self.modules[flow], flow)(*arguments, **parameters, return_state=True)
-        self.ended.append(state)
         return state
 
     def flow_run(self, state: State[Any]) -> FlowRun:
@@ -176,7 +174,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Path:
     """A copy of the small project that a test may change."""
-    return Path(shutil.copytree(template, tmp_path / "flights"))
+    shutil.copytree(template, tmp_path / "flights")
+    return tmp_path / "flights"
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def from_files(files: Sequence[str], *, located: bool = False) -> str:
 
 def describe(files: Sequence[str]) -> str:
     """The columns of the files and their types."""
-    return f"DESCRIBE SELECT * FROM {from_files(files)}"  # noqa: S608  every name and path is quoted
+    return f"DESCRIBE SELECT * FROM {from_files(files)}"
 
 
 def historical(
@@ -155,7 +155,7 @@ def rows_between(
         by = ", ".join(f"c{names.index(name)}" for name in latest_of)
         order = "ORDER BY event_at DESC, created_at DESC NULLS LAST, file DESC, line DESC"
         newest = f"QUALIFY row_number() OVER ({f'PARTITION BY {by} ' if by else ''}{order}) = 1\n"
-    inner = f"SELECT {', '.join([*stored, _times(scan)])}\n  FROM {from_files(scan.files, located=True)}"  # noqa: S608
+    inner = f"SELECT {', '.join([*stored, _times(scan)])}\n  FROM {from_files(scan.files, located=True)}"
     return (
         f"SELECT {', '.join(listed)}\nFROM (\n  {inner}\n)\n"
         f"WHERE {' AND '.join(conditions) or 'true'}\n{newest}ORDER BY {_ORDER}"
@@ -220,7 +220,7 @@ v{index}_stored AS NOT MATERIALIZED (
   WHERE {" AND ".join(in_time) or "true"}
   WINDOW w AS ({window})
   QUALIFY {newest}
-)"""  # noqa: S608  every name and path is quoted
+)"""
 
 
 def _times(scan: Scan) -> str:

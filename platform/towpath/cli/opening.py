@@ -47,13 +47,7 @@ def ledger(given: Settings) -> Iterator[Ledger]:
     try:
         yield opened
     finally:
-        close(opened)
-
-
-def close(opened: Ledger) -> None:
-    """Give back the ledger's connections."""
-    if (closing := getattr(opened, "close", None)) is not None:
-        closing()
+        opened.close()
 
 
 def project_name(given: str | None, opened: Ledger) -> str | None:

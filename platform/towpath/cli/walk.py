@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from towpath.cli import history, opening, output
+from towpath.cli import history, output
 from towpath.cli.exits import Exit
 from towpath.cli.figures import figures
 from towpath.cli.progress import StageProgress
@@ -63,7 +63,7 @@ def opened(
     try:
         yield work
     finally:
-        opening.close(work.ports.ledger)
+        work.ports.ledger.close()
 
 
 def document(walked: Walked, *, as_of: datetime) -> dict[str, Any]:

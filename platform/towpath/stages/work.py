@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from towpath import __version__
 from towpath.core import digest as digests
-from towpath.core.errors import NotFound
+from towpath.core.errors import IntegrityError, NotFound
 from towpath.core.evidence import Attachment, Candidate, Entry, Finding, Record, RecordKind, Subject
 from towpath.core.gates import Stage
 from towpath.path import ORDER, may_enter
@@ -108,15 +108,37 @@ class Begun:
 
 
 def begin(stage: Stage, candidate: Candidate, work: Work, inputs: Mapping[str, str]) -> Begun:
-    """Check the order and look for the entry that the same inputs already have."""
+    """Check the order and look for the entry that the same inputs already have.
+
+    An entry of which a stored file is gone or changed counts as not found, so that the stage makes the file again. (The
+    files of `ingest` come from outside; it repairs them itself.)
+    """
     may_enter(stage, candidate, order=work.order)
     full = {"towpath": __version__, **inputs}
     key = digests.of_json({"stage": stage.value, "project": work.name, "previous": candidate.digest, "inputs": full})
     record = work.ports.ledger.find(key)
     found = record.entry() if record is not None else None
     if found is not None:
-        work.progress.found()
+        lost = [] if stage is Stage.INGEST else _lost(found, work)
+        if lost:
+            work.progress.step(f"again: {', '.join(lost)} is gone from the store, or changed")
+            found = None
+        else:
+            work.progress.found()
     return Begun(stage=stage, candidate=candidate, inputs=full, key=key, found=found)
+
+
+def _lost(entry: Entry, work: Work) -> list[str]:
+    """The stored subjects of an entry that can no longer be had."""
+    lost = []
+    for subject in entry.subjects:
+        if subject.size is None:
+            continue  # only its digest was written down
+        try:
+            work.ports.objects.fetch(subject.digest)
+        except (NotFound, IntegrityError):
+            lost.append(f"{subject.kind} {subject.name}")
+    return lost
 
 
 def compose(

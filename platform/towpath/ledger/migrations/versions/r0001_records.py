@@ -30,7 +30,7 @@ _SQLITE = (
       OR NEW.previous IS NOT (SELECT hash FROM towpath_records ORDER BY sequence DESC LIMIT 1)
       OR EXISTS (SELECT 1 FROM towpath_records WHERE hash = NEW.hash OR key = NEW.key)
     BEGIN SELECT RAISE(ABORT, '{_ELSEWHERE}'); END
-    """,  # noqa: S608 - constants of this file
+    """,
 )
 
 _FUNCTIONS = (
@@ -56,7 +56,7 @@ _FUNCTIONS = (
         END IF;
         RETURN NEW;
     END $$
-    """,  # noqa: S608 - constants of this file
+    """,
 )
 _TRIGGERS = {
     "towpath_records_update": "BEFORE UPDATE ON towpath_records FOR EACH STATEMENT",
