@@ -13,7 +13,7 @@ ledger      every entry, decision and incident, append-only and chained
 
 import os
 
-# Idle OpenMP threads spin by default: beside other work, a fit of seconds takes minutes. Read when the library is loaded.
+# Idle OpenMP threads spin by default: beside other work, a fit of seconds takes minutes. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

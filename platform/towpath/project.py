@@ -62,12 +62,10 @@ class Project:
     def code_digest(self) -> str:
         """Digest of the training code: every Python file of the project folder outside the feature repository."""
         root = self.repository.resolve()
-        files = [
-            file.relative_to(self.folder).as_posix()
-            for file in self.folder.rglob("*.py")
-            if root not in file.resolve().parents and not any(part.startswith((".", "__")) for part in file.relative_to(self.folder).parts)
-        ]
-        return digests.of_tree(self.folder, names=files)
+        python = [file for file in self.folder.rglob("*.py") if root not in file.resolve().parents]
+        found = [file.relative_to(self.folder) for file in python]
+        names = [file.as_posix() for file in found if not any(part.startswith((".", "__")) for part in file.parts)]
+        return digests.of_tree(self.folder, names=names)
 
     def commit(self) -> str:
         """The git commit of the folder, with `+dirty` when it has changes; empty outside a repository."""

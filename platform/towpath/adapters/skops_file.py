@@ -1,7 +1,7 @@
 """A skops file in canonical form: the same model gives the same bytes.
 
-skops numbers nodes by memory address and stamps the archive with the time. Here nodes are renumbered in the order of the
-document, arrays are renamed alike, and the archive is written stored, in that order, with one fixed time.
+skops numbers nodes by memory address and stamps the archive with the time. Here nodes are renumbered in the order of
+the document, arrays are renamed alike, and the archive is written stored, in that order, with one fixed time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class _Renumber:
             return [self.walk(item) for item in node]
         if not isinstance(node, dict):
             return node
-        fresh = {key: self.walk(value) for key, value in node.items() if key not in ("__id__", "file")}
-        if "file" in node and isinstance(node["file"], str):
+        fresh = {key: self.walk(value) for key, value in node.items() if key != "__id__" and not _names_file(node, key)}
+        if _names_file(node, "file"):
             suffix = Path(node["file"]).suffix
             fresh["file"] = self.files.setdefault(node["file"], f"{len(self.files):06d}{suffix}")
         if "__id__" in node:
@@ -39,6 +39,11 @@ class _Renumber:
         if node.get("__loader__") in _VALUE_NODES:
             return (node["__loader__"], node.get("__module__"), node.get("__class__"), json.dumps(node.get("content")))
         return node["__id__"]
+
+
+def _names_file(node: dict[str, Any], key: str) -> bool:
+    """Whether the key names a part of the archive; in the content of a stored dictionary it is the user's own key."""
+    return key == "file" and isinstance(node.get(key), str)
 
 
 def canonicalise(file: Path) -> None:

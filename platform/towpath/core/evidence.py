@@ -239,8 +239,8 @@ class Record(_Value):
         entry = Entry.model_validate(self.body)
         if entry.digest != self.digest:
             raise IntegrityError(
-                f"Record {self.sequence} of the ledger, entry {self.stage} of {self.candidate}, is not what was written: "
-                f"its digest is {digests.short(entry.digest)}, and {digests.short(self.digest)} was recorded.",
+                f"Record {self.sequence} of the ledger, entry {self.stage} of {self.candidate}, is not what was "
+                f"written: its digest is {digests.short(entry.digest)}, and {digests.short(self.digest)} was recorded.",
                 gate="integrity.ledger",
                 value=str(self.sequence),
                 hint="Someone changed the database. `towpath ledger verify` names every bad record.",

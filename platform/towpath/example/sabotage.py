@@ -111,9 +111,8 @@ def _edit_ledger(file: Path) -> None:
         (sequence, body) = database.execute(
             f"SELECT sequence, body FROM \"{table}\" WHERE stage = 'evaluate' ORDER BY sequence LIMIT 1"
         ).fetchone()
-        database.execute(
-            f'UPDATE "{table}" SET body = ? WHERE sequence = ?', (body.replace('"sample_size":2', '"sample_size":22', 1), sequence)
-        )
+        edited = body.replace('"sample_size":2', '"sample_size":22', 1)
+        database.execute(f'UPDATE "{table}" SET body = ? WHERE sequence = ?', (edited, sequence))
 
 
 def _rewrite(file: Path, change: Callable[[int, dict[str, str]], dict[str, str]]) -> None:
