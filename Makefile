@@ -10,7 +10,7 @@ RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint type bench lock format clean
+.PHONY: help demo test test-all lint type bench lock docs format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ type: .venv/ready-dev ## Strict types
 
 bench: .venv/ready-dev ## The path's wall time beside a plain script that makes the same library calls
 	$(RUN)python tests/bench/path_overhead.py
+
+docs: .venv/ready-dev ## Write docs/reference anew from the code
+	$(RUN)python -m towpath.cli.reference docs/reference
 
 format: .venv/ready-dev ## Put the code into its form
 	$(RUN)ruff check --fix-only .

@@ -53,6 +53,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(("TOWPATH_", "PREFECT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TOWPATH_STATE", "state")
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

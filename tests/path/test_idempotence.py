@@ -72,18 +72,6 @@ def test_other_states_and_processes_and_threads_give_the_same_candidate(
     assert walked.digest == trail.candidate.digest
 
 
-def test_two_processes_at_once_make_one_candidate(trail: Trail, mortals: Mortals, tmp_path: Path) -> None:
-    state = trail.after(Stage.EVALUATE, tmp_path / "state")
-    walk = Walk(project=trail.project, state=state, environment=trail.environment, as_of=small.AS_OF)
-    both = mortals.go(walk, walk)
-    assert [(walked.error, walked.digest) for walked in both] == [("", trail.candidate.digest)] * 2
-    with small.opened(trail.project, state, environment=trail.environment) as work:
-        assert [record.digest for record in small.records(work.ports.ledger)] == [
-            entry.digest for entry in trail.candidate.entries
-        ]
-        assert work.ports.ledger.verify().whole
-
-
 @pytest.mark.parametrize(
     ("old", "new", "computed"),
     [

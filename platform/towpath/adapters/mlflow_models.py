@@ -15,7 +15,7 @@ from towpath.adapters.mlflow_models_faults import faults, reach, shown
 from towpath.adapters.mlflow_models_saved import folder_digest, load, note_run, payload_digest, save
 from towpath.core import digest as digests
 from towpath.core import names
-from towpath.core.errors import IntegrityError, Misconfigured
+from towpath.core.errors import IntegrityError, Misconfigured, NotFound
 from towpath.ports import ModelRun, RegisteredModel, TrainingRun
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class MlflowModels:
         try:
             folder = self._download(run.model_id, target)
             payload, artifact = payload_digest(folder), folder_digest(folder)
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, yaml.YAMLError, NotFound) as error:
             raise IntegrityError(
                 f"The stored model {run.model_id} is incomplete: {error}.", gate="integrity.model", value=run.model_id
             ) from error
@@ -170,7 +170,7 @@ class MlflowModels:
             raise Misconfigured(
                 f"The experiment {name!r} in MLflow at {shown(self.uri)} was deleted.",
                 value=name,
-                hint=f"Restore it (`mlflow experiments restore -x {found.experiment_id}`), or name the project otherwise.",
+                hint=f"Restore it (`mlflow experiments restore -x {found.experiment_id}`), or rename the project.",
             )
         return str(found.experiment_id)
 

@@ -44,14 +44,17 @@ def _reach_database(uri: str) -> None:
     try:
         url = make_url(uri)
         engine = create_engine(url, poolclass=NullPool)
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise Misconfigured(
             f"TOWPATH_MLFLOW is no address that MLflow understands: {shown(uri)}.",
             value=shown(uri),
             valid=["http://…", "https://…", "sqlite:///file", "postgresql://…"],
         ) from error
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(uri, str(error)) from error
     inspect(engine).get_table_names()
 
 

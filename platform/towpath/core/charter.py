@@ -45,14 +45,18 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 class Declaration(BaseModel):
     """Base of every part of the charter: frozen, camelCase in YAML, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class Owner(Declaration):
     """Who answers for the model."""
 
     name: str = Field(min_length=1)
+    """The person or team."""
     email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    """Where they are reached."""
 
 
 class Risk(StrEnum):
@@ -71,16 +75,22 @@ class Source(Declaration):
     """
 
     uri: str = Field(min_length=1)
+    """Where the table lies."""
     contract: str = Field(min_length=1)
+    """Its data contract (ODCS v3.1), relative to the charter."""
 
 
 class Features(Declaration):
     """The Feast repository, its service, the spine's row identifier, and the columns that come with the request."""
 
     repository: str = "feature_repo"
+    """Folder of the Feast repository, relative to the charter."""
     service: str
+    """The feature service that the model reads."""
     row_id: str
+    """The column of the spine that names a prediction row."""
     request: tuple[str, ...] = ()
+    """Columns of the spine that come with the request, in the order in which the model gets them."""
 
 
 class Metric(StrEnum):
@@ -94,75 +104,115 @@ class Training(Declaration):
     """How the model is made: windows count back from the as-of time, `holdout` last and `span` before it."""
 
     entry: str = Field(default="train.py:fit", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
+    """`file.py:function`, called as `fit(frame, target, *, params, seed)`; returns a fitted classifier."""
     target: str
+    """The label: a column of the spine, 0 or 1."""
     span: Duration
+    """Prediction times of the training set, before the holdout."""
     holdout: Duration
+    """Prediction times that the model is judged on, up to the as-of time."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of the training, the bootstrap and every sample."""
     select: Metric = Metric.LOG_LOSS
+    """The metric by which the sweep chooses, on the newest fifth of the training set."""
     sweep: tuple[Mapping[str, Any], ...] = Field(default=({},), min_length=1)
+    """Parameter sets to try; each is given to the training function."""
     min_rows: int = Field(default=500, ge=20)
+    """Training rows below which nothing is trained; a fifth of it for the holdout."""
 
 
 class Slice(Declaration):
     """A column whose values must each be served well: groups below `min_rows` holdout rows are not judged."""
 
     by: str
+    """A column of the holdout."""
     min_rows: int = Field(default=500, ge=50)
+    """Rows below which a group is not judged."""
     roc_auc: Share
+    """The least ROC AUC of every judged group."""
 
 
 class Champion(Declaration):
     """How much worse than the champion a candidate may be, at the interval's unfavourable end."""
 
     roc_auc_margin: float = Field(default=0.01, ge=0)
+    """How much lower the ROC AUC may be."""
     log_loss_margin: float = Field(default=0.01, ge=0)
+    """How much higher the log loss may be, in nats."""
 
 
 class Gates(Declaration):
     """Bounds of the evaluation. Each has its gate; none can be left out, only set."""
 
     roc_auc: Share
+    """The least ROC AUC."""
     log_loss: float = Field(gt=0)
+    """The greatest log loss, in nats."""
     calibration: Share = 0.05
+    """The greatest expected calibration error."""
     baseline_log_loss_gain: float = Field(default=0.0, ge=0)
+    """The least gain in log loss over always predicting the base rate, in nats."""
     champion: Champion = Champion()
+    """Margins against the champion."""
     slices: tuple[Slice, ...] = Field(min_length=1)
+    """Columns whose groups are judged one by one."""
     latency_ms: float = Field(default=100.0, gt=0)
+    """The most that 95 of 100 single-row predictions may take, in milliseconds."""
     single_feature_roc_auc: float = Field(default=0.97, gt=0.5, le=1)
+    """The ROC AUC of one input alone that is too good to be honest."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence of every interval."""
 
 
 class Monitoring(Declaration):
     """What is watched after promotion, over a window that ends at the as-of time."""
 
     window: Duration
+    """Prediction times that are watched, up to the as-of time."""
     drift_share: Share = 0.3
+    """The greatest share of columns that may have drifted."""
     prediction_distance: Share = 0.1
+    """The greatest Jensen-Shannon distance (base 2) of predictions from those on the holdout."""
     schedule: str = "0 6 * * *"
+    """When the watch is wanted, as cron writes it; the deployment states it again."""
 
 
 class Outcome(Declaration):
     """The outcome in the world that the model must bring, so that it can be measured later."""
 
     metric: str
+    """What is counted in the world."""
     target: str
+    """What it must come to."""
     review: Duration
+    """After how long it is looked at."""
 
 
 class Charter(Declaration):
     """A model project's declaration."""
 
     towpath: Literal[1]
+    """Version of the charter's format."""
     project: Name
+    """Name of the project; candidates and the registered model bear it."""
     owner: Owner
+    """Who answers for the model."""
     purpose: str = Field(min_length=10)
+    """What the model is for, in a sentence."""
     risk: Risk
+    """What a wrong answer costs."""
     sources: Mapping[Name, Source] = Field(min_length=1)
+    """Where each table comes from, by its name in the contract."""
     features: Features
+    """What the model reads."""
     training: Training
+    """How it is made."""
     gates: Gates
+    """Bounds that it must meet."""
     monitoring: Monitoring
+    """What is watched once it is the champion."""
     outcome: Outcome
+    """What it must bring."""
 
     @model_validator(mode="after")
     def _request_is_no_target(self) -> Self:
@@ -196,8 +246,10 @@ def _problem(origin: str, item: dict[str, Any]) -> DeclarationError:
         return DeclarationError(
             f"{origin}: {where}: missing.", hint="Add it; docs/reference/charter.md says what it is."
         )
-    shown = repr(value)
-    return DeclarationError(f"{origin}: {where}: {item['msg']} (it is {shown[:80]}).", value=value)
+    message = str(item["msg"]).removeprefix("Value error, ")
+    shown = repr(value)[:80]
+    told = message if shown in message or isinstance(value, dict) else f"{message} (it is {shown})"
+    return DeclarationError(f"{origin}: {where}: {told}.", value=value)
 
 
 def _valid_keys(location: tuple[object, ...]) -> list[str]:

@@ -119,7 +119,9 @@ def _instants(window: Window, split: datetime | None) -> list[datetime]:
 
 def _parts(joined: Path, work: Work, folder: Path, split: datetime | None) -> list[Subject]:
     table = pq.read_table(joined)
-    for column in (names.EVENT_TIME, names.LABEL_TIME, work.project.charter.training.target):
+    charter = work.project.charter
+    wanted = (names.EVENT_TIME, names.LABEL_TIME, charter.training.target, charter.features.row_id)
+    for column in (*wanted, *charter.features.request):
         if column not in table.column_names:
             raise BadInput(
                 f"The spine of {work.project.repository.name} has no column {column!r}.",

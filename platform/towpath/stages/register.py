@@ -67,7 +67,7 @@ def register(candidate: Candidate, work: Work) -> Candidate:
             subjects=subjects,
             findings=[finding],
             notes={"registered_model": registered.name, "version": registered.version},
-            attachments=work.attach(*files),
+            attachments=work.attach(*(file for file in files if file.suffix != ".png")),  # plots are evaluate's
         )
         return write(begun, entry, work)
 

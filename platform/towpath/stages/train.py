@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from towpath.core import digest as digests
 from towpath.core import names
 from towpath.core.charter import Metric
-from towpath.core.errors import BadInput
+from towpath.core.errors import BadInput, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import Stage
 from towpath.ports import ModelRun, TrainingRun
@@ -78,9 +78,9 @@ def _train(
     with work.scratch() as folder:
         saved = folder / "model"
         example = inputs.head(CHECK_ROWS)
-        before = model.predict_proba(example)[:, 1]
+        before = _scores(model, example)
         model_digest = work.ports.models.save(model, example=example, prediction=before, folder=saved)
-        after = work.ports.models.load(saved).predict_proba(example)[:, 1]
+        after = _scores(work.ports.models.load(saved), example)
         work.progress.step("tracking")
         run = work.ports.models.log(
             _run(
@@ -114,16 +114,18 @@ def _trial(
             value=str(truth.iloc[0]),
             hint="Widen training.span.",
         )
-    scores = model.predict_proba(inputs.iloc[cut:])[:, 1]
+    scores = _scores(model, inputs.iloc[cut:])
     return {"log_loss": float(log_loss(truth, scores)), "roc_auc": float(roc_auc_score(truth, scores))}
 
 
 def _fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[str, Any], seed: int) -> Any:
     try:
         model = fit(inputs, target, params=params, seed=seed)
-    except (TypeError, ValueError) as error:
+    except TowpathError:
+        raise
+    except Exception as error:
         raise BadInput(
-            f"The project's fit failed with parameters {params}: {error}",
+            f"The project's fit failed with parameters {params}: {type(error).__name__}: {error}",
             value=json.dumps(params, default=str),
             hint="Run it on the training set named in `towpath show`.",
         ) from error
@@ -134,6 +136,22 @@ def _fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict
             hint="Return a fitted scikit-learn classifier or pipeline.",
         )
     return model
+
+
+def _scores(model: Any, rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """The probability of class 1 of each row. Raises `BadInput` for a model that gives none."""
+    kind = type(model).__name__
+    hint = "fit must return a classifier of two classes, fitted on the rows that it was given."
+    try:
+        chances = np.asarray(model.predict_proba(rows), dtype=np.float64)
+    except Exception as error:
+        raise BadInput(f"The project's {kind} cannot predict: {error}", value=kind, hint=hint) from error
+    if chances.shape != (len(rows), 2):
+        learnt = "one class" if chances.shape == (len(rows), 1) else f"predictions of shape {chances.shape}"
+        raise BadInput(f"The project's {kind} gives {learnt} for {len(rows)} rows.", value=kind, hint=hint)
+    if not np.isfinite(chances).all():
+        raise BadInput(f"The project's {kind} predicts nan or infinity.", value=kind, hint=hint)
+    return chances[:, 1]
 
 
 def _target(name: str, target: pd.Series[Any]) -> Finding:
