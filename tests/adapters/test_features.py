@@ -465,12 +465,22 @@ def test_integers_that_are_missing_online_are_a_difference(shops: Shops) -> None
     found, offline, online = shops.parity()
     assert found["takings"].differing == 1
     assert (offline[0]["visits"], online[0]["visits"]) == (2, None)
-    shops.source("takings", [{"shop": "north", "at": hours(-1), "taken": 1.0, "visits": 6}])
-    shops.spine([{"event_timestamp": hours(-1), "label_timestamp": NOON, "shop": "north", "product_id": 5}])
-    shops.source("stock", [{"shop": "north", "product_id": 5, "at": hours(-9), "supplier": "s", "pieces": 2**53 + 1}])
+
+
+def test_integers_beyond_floats_stay_whole_beside_a_missing_one(shops: Shops) -> None:
+    asked = {"event_timestamp": hours(-1), "label_timestamp": NOON, "shop": "north"}
+    shops.spine([{**asked, "product_id": 5}, {**asked, "product_id": 6}])
+    stock = [
+        {"shop": "north", "product_id": key, "at": hours(-9), "supplier": "s", "pieces": 2**53 + key} for key in (5, 6)
+    ]
+    shops.source("stock", stock[:1])
+    shops.training_set()
+    shops.materialize()
+    shops.source("stock", stock)
     found, offline, online = shops.parity()
-    assert (offline[0]["pieces"], online[0]["pieces"]) == (2**53 + 1, None)
-    assert found["stock"].example.startswith(f"pieces of shop=north, product_id=5 is {2**53 + 1} offline and None")
+    assert [row["pieces"] for row in offline] == [2**53 + 5, 2**53 + 6]
+    assert [row["pieces"] for row in online] == [2**53 + 5, None]
+    assert found["stock"].example == f"pieces of shop=north, product_id=6 is {2**53 + 6} offline and None online"
 
 
 def test_what_was_learnt_after_the_end_stays_out_of_the_online_store(shops: Shops) -> None:
@@ -503,6 +513,8 @@ def test_the_environment_is_as_before(
         with pytest.raises(DeclarationError):
             use()
     assert dict(os.environ) == environment
+    assert os.environ[names.ENV_FEATURES] == "as it was"
+    assert names.ENV_FEAST_STATE not in os.environ
     assert sys.path == path
     assert not {"shared", "definitions", "more"} & (set(sys.modules) - modules)
     assert "shared" not in sys.modules

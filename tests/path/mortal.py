@@ -101,7 +101,8 @@ class Mortals:
         """Each walk in a process of its own, all at once; returns when all have ended."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        print(json.dumps([asdict(walk) for walk in walks], default=str), file=self._server.stdin, flush=True)
+        self._server.stdin.write(json.dumps([asdict(walk) for walk in walks], default=str) + "\n")
+        self._server.stdin.flush()
         line = self._server.stdout.readline()
         assert line, "the process that forks has ended"
         return [Walked(**item) for item in json.loads(line)]
@@ -172,11 +173,12 @@ class _MortalClient:
 
 def serve() -> None:
     """Read walks from standard input, a line each; fork for each; answer how they ended."""
-    _load_services()
+    load_services()
     for line in sys.stdin:
         walks = json.loads(line)
         children = [_fork(walk) for walk in walks]
-        print(json.dumps([_ended(child, answers) for child, answers in children]), flush=True)
+        sys.stdout.write(json.dumps([_ended(child, answers) for child, answers in children]) + "\n")
+        sys.stdout.flush()
 
 
 def _fork(walk: dict[str, Any]) -> tuple[int, int]:
@@ -256,7 +258,7 @@ class _MortalProgress:
         self._heard.end(stage, outcome)
 
 
-def _load_services() -> None:
+def load_services() -> None:
     """Everything that a walk imports late, imported once, before the first fork."""
     from towpath import telemetry
 

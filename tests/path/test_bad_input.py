@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -441,13 +442,6 @@ def test_what_is_in_the_way_of_the_state_is_named(name: str, trail: Trail, tmp_p
         assert small.walk(work, until=needs).digest == trail.entry(needs).digest
 
 
-@dataclass(kw_only=True)
-class Closed:
-    """A port of the loopback address on which nobody listens."""
-
-    port: int = field(default=0)
-
-
 @pytest.fixture
 def closed() -> Iterator[int]:
     """A bound port that refuses every connection: nobody else gets it meanwhile."""
@@ -505,10 +499,14 @@ def _raises(trail: Trail, project: Path, tmp_path: Path, begins: Stage, says: st
     assert caught.value.hint
 
 
+def _append_first_row(file: Path) -> None:
+    text = file.read_text()
+    file.write_text(text + text.splitlines()[1] + "\n")
+
+
 def _helps(error: TowpathError, case: Case) -> None:
     assert case.says in str(error), str(error)
     assert case.value in str(error.value), error.value
-    assert error.value is not None
     assert error.hint or error.valid
     assert "Traceback" not in str(error)
 
@@ -535,8 +533,6 @@ def _earlier(stage: Stage) -> tuple[str, ...]:
 
 
 def _remove(path: Path) -> None:
-    import shutil
-
     if path.is_dir():
         shutil.rmtree(path)
     else:

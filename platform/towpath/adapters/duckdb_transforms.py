@@ -94,7 +94,11 @@ def _database(
                 try:
                     database.execute(f"CREATE VIEW raw.{_name(table)} AS SELECT * FROM {_parquet(file)}")
                 except duckdb.Error as error:
-                    raise BadInput(f"Table {table} cannot be read from {file}: {error}", value=str(file)) from error
+                    raise BadInput(
+                        f"Table {table} cannot be read from {file}: {error}",
+                        value=str(file),
+                        hint="It must be Parquet.",
+                    ) from error
             yield database
         finally:
             database.close()
@@ -210,7 +214,11 @@ def _spine(columns: Sequence[str] | Mapping[str, str], window: Window) -> str:
 def _features(repository: Path) -> dict[str, Path]:
     files = sorted((repository / "transforms" / "features").glob("*.sql"))
     if not files:
-        raise DeclarationError(f"{repository} has no transforms/features/*.sql.", value=str(repository))
+        raise DeclarationError(
+            f"{repository} has no transforms/features/*.sql.",
+            value=str(repository),
+            hint="Each gives one feature source, with event_timestamp and created_timestamp.",
+        )
     for file in files:
         if file.stem == _SPINE:
             raise DeclarationError(

@@ -11,10 +11,10 @@ Named in `feature_store.yaml` like any store of Feast's own::
       threads: 2
 
 It reads `FileSource`s of Parquet, one local file or a folder, and writes to none. The entity rows come as a pandas
-DataFrame and keep their order, their columns and their duplicates; features follow in the order they were asked for. A row
-counts for an entity row at time `t` if its event timestamp is at most `t`, not older than the view's TTL (an age of exactly
-the TTL counts), and, with `as_known_at`, its created timestamp is at most `t`. The newest event wins, then the newest
-created, then the row that stands last in the files. Times without zone are UTC. A null key matches nothing.
+DataFrame and keep their order, their columns and their duplicates; features follow in the order they were asked for. A
+row counts for an entity row at time `t` if its event timestamp is at most `t`, not older than the view's TTL (an age of
+exactly the TTL counts), and, with `as_known_at`, its created timestamp is at most `t`. The newest event wins, then the
+newest created, then the row that stands last in the files. Times without zone are UTC. A null key matches nothing.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
     ) -> None:
         """Refused: raises `BadInput`, whose hint says where the rows go instead."""
         raise BadInput(
-            f"{table.num_rows} rows of feature view {feature_view.name!r} were not written: this offline store only reads.",
+            f"{table.num_rows} rows of feature view {feature_view.name!r} were not written: this store only reads.",
             value=feature_view.name,
             hint="Write them, with event and created timestamps, to the Parquet files of the view's source; push with "
             "PushMode.ONLINE; leave offline=True off the view.",

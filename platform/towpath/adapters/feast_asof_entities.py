@@ -19,8 +19,8 @@ from towpath.core.errors import BadInput
 class EntityRows:
     """The caller's rows as Arrow, and the relation that is joined: position, time (microseconds), one column a key.
 
-    `key_columns` gives for each of the caller's key columns its name in the relation; `first` and `last` bound the times,
-    in microseconds since 1970, None when there are none.
+    `key_columns` gives for each of the caller's key columns its name in the relation; `first` and `last` bound the
+    times, in microseconds since 1970, None when there are none.
     """
 
     table: pa.Table

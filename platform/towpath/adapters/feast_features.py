@@ -80,7 +80,9 @@ def _store(repository: Path, sources: Path, *, apply: bool = False) -> Iterator[
                     store.apply(definitions(repository), partial=False)
             except (FeastError, ValueError) as error:
                 raise DeclarationError(
-                    f"Feast does not take the feature repository's definitions: {error}", value=str(repository)
+                    f"Feast does not take the feature repository's definitions: {error}",
+                    value=str(repository),
+                    hint=f"They are in {repository}.",
                 ) from error
         yield store
 

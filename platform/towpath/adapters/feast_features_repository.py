@@ -93,7 +93,9 @@ def definitions(repository: Path) -> list[Any]:
                     key = (type(defined).__name__, defined.name)
                     if found.setdefault(key, defined) != defined:
                         raise DeclarationError(
-                            f"{file.name} defines the {key[0]} {key[1]!r} a second time, and differently.", value=key[1]
+                            f"{file.name} defines the {key[0]} {key[1]!r} a second time, and differently.",
+                            value=key[1],
+                            hint="Rename one of them.",
                         )
     return list(found.values())
 

@@ -91,7 +91,10 @@ class MlflowModels:
             payload, artifact = payload_digest(folder), folder_digest(folder)
         except (OSError, yaml.YAMLError, NotFound) as error:
             raise IntegrityError(
-                f"The stored model {run.model_id} is incomplete: {error}.", gate="integrity.model", value=run.model_id
+                f"The stored model {run.model_id} is incomplete: {error}.",
+                gate="integrity.model",
+                value=run.model_id,
+                hint="Restore it from a copy, or train again.",
             ) from error
         for what, found, recorded in (
             ("payload", payload, run.model_digest),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from towpath.core.errors import Misconfigured, NotFound, TowpathError, Unreachable, Unwritable
 
 _START = "Start it (`towpath up`) or mend TOWPATH_MLFLOW."
+_SAME = "Check that TOWPATH_MLFLOW names the server that the run was tracked on, and what was deleted there."
 _PROBE_SECONDS = 10
 
 
@@ -95,8 +96,10 @@ def _explained(uri: str, code: str, message: str) -> TowpathError:
             f"MLflow at {shown(uri)} refuses us: {message}", value=shown(uri), hint="Check its credentials."
         )
     if code == "RESOURCE_DOES_NOT_EXIST":
-        return NotFound(f"MLflow at {shown(uri)}: {message}", value=shown(uri))
-    return Misconfigured(f"MLflow at {shown(uri)} does not do as asked ({code}): {message}", value=shown(uri))
+        return NotFound(f"MLflow at {shown(uri)}: {message}", value=shown(uri), hint=_SAME)
+    return Misconfigured(
+        f"MLflow at {shown(uri)} does not do as asked ({code}): {message}", value=shown(uri), hint=_SAME
+    )
 
 
 def _unreachable(uri: str, what: str) -> Unreachable:

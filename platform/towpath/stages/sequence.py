@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 
 from towpath.core import digest as digests
-from towpath.core.errors import IntegrityError
+from towpath.core.errors import IntegrityError, Unwritable
 from towpath.core.evidence import Candidate, Finding, Incident, Outcome, RecordKind
 from towpath.core.gates import Stage
 from towpath.ports import Draft
@@ -27,16 +28,30 @@ FUNCTIONS: Mapping[Stage, Callable[[Candidate, Work], Candidate]] = {
     Stage.REGISTER: register,
     Stage.MONITOR: monitor,
 }
+_NOT_WRITTEN = {
+    *(errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR),
+    *(errno.EPERM, errno.EROFS),
+}
 
 
 def step(stage: Stage, candidate: Candidate, work: Work) -> Candidate:
     """One stage. Bytes that are not what was recorded become an incident in the ledger before the error goes on.
 
-    A ledger that is itself not what was written gets none: nothing is appended to a chain that cannot be trusted.
+    A ledger that is itself not what was written gets none: nothing is appended to a chain that cannot be trusted. A
+    disk that takes no file raises `Unwritable`, wherever in the stage it was.
     """
     work.progress.begin(stage.value)
     try:
         grown = FUNCTIONS[stage](candidate, work)
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        where = error.filename or work.state
+        raise Unwritable(
+            f"Stage {stage} cannot write {where}: {error.strerror}.",
+            value=str(where),
+            hint="Make room, or remove what is in the way, or set TOWPATH_STATE to a folder that can be written.",
+        ) from error
     except IntegrityError as error:
         if error.gate != "integrity.ledger":
             _incident(stage, candidate, work, error)
