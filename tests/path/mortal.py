@@ -1,11 +1,11 @@
 """Processes that go along the path and may be killed (SIGKILL) at a named point of it.
 
-Importing the services costs many seconds, so one process imports them once and forks for every walk. Nothing else is done
-in it: it has no connection, no open file and no pool of threads that a fork would break.
+Importing the services costs many seconds, so one process imports them once and forks for every walk. Nothing else is
+done in it: it has no connection, no open file and no pool of threads that a fork would break.
 
 A point is `STAGE NAME NUMBER`: the stage in which it counts, what is counted, and how often it must happen. The names:
-`step` (a step is told), `append` (the ledger is about to be asked to write) and `appended` (it has written), `rename` (a file
-of the state folder is about to get its final name), and `mlflow.METHOD` (the MLflow client has done METHOD).
+`step` (a step is told), `append` (the ledger is about to be asked to write) and `appended` (it has written), `rename`
+(a file of the state folder is about to get its final name), and `mlflow.METHOD` (the MLflow client has done METHOD).
 """
 
 from __future__ import annotations

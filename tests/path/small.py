@@ -1,7 +1,7 @@
 """A small project of real flights: the example's template over every eighth flight of April to June 2013.
 
-Everything is the example's own but the amounts: fewer rows, shorter windows, two small trials. The contracts' row counts and
-the charter's bounds follow. So the example's sabotages fit it, and the whole path takes seconds.
+Everything is the example's own but the amounts: fewer rows, shorter windows, two small trials. The contracts' row
+counts and the charter's bounds follow. So the example's sabotages fit it, and the whole path takes seconds.
 """
 
 from __future__ import annotations

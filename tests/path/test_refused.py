@@ -140,9 +140,7 @@ def test_a_stage_out_of_order_is_refused(trail: Trail, tmp_path: Path) -> None:
 def test_nothing_is_watched_before_a_first_champion(trail: Trail, tmp_path: Path) -> None:
     state = trail.after(Stage.FEATURIZE, tmp_path / "state")
     with (
-        small.opened(
-            trail.project, state, as_of=small.WATCHED, order=WATCH, environment=trail.environment
-        ) as work,
+        small.opened(trail.project, state, as_of=small.WATCHED, order=WATCH, environment=trail.environment) as work,
         pytest.raises(NotFound, match="no champion to watch") as caught,
     ):
         small.walk(work)

@@ -72,7 +72,10 @@ def copy(state: Path, target: Path) -> Path:
         if file.read_bytes()[:6] != b"SQLite":  # Feast's registry is no database, whatever its name
             shutil.copyfile(file, target / file.relative_to(state))
             continue
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target / file.relative_to(state))) as copied:
+        with (
+            closing(sqlite3.connect(file)) as source,
+            closing(sqlite3.connect(target / file.relative_to(state))) as copied,
+        ):
             source.backup(copied)
     return target
 
