@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import subprocess
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -80,15 +81,24 @@ class Project:
         file_name, _, function = self.charter.training.entry.partition(":")
         file = self.folder / file_name
         if not file.is_file():
-            raise BadInput(f"training.entry names {file_name}, which is not in {self.folder}.", value=file_name)
+            raise BadInput(
+                f"training.entry names {file_name}, which is not in {self.folder}.",
+                value=file_name,
+                valid=sorted(found.name for found in self.folder.glob("*.py")),
+                hint="Name a Python file of the project's folder and a function in it: file.py:function.",
+            )
         spec = importlib.util.spec_from_file_location(f"towpath_project_{self.charter.project}", file)
         if spec is None or spec.loader is None:
-            raise BadInput(f"{file} cannot be imported.", value=str(file))
+            raise BadInput(f"{file} cannot be imported.", value=str(file), hint="Name a Python file in training.entry.")
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            raise BadInput(f"{file} fails on import: {type(error).__name__}: {error}.", value=str(file)) from error
+            raise BadInput(
+                f"{file} fails on import: {type(error).__name__}: {error}.",
+                value=str(file),
+                hint="Mend it; `towpath check` imports it as the path does.",
+            ) from error
         found = getattr(module, function, None)
         if not callable(found):
             valid = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
@@ -149,8 +159,12 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @cache
 def environment() -> Mapping[str, str]:
-    """Installed distributions and their versions, and Python's: what a training run stood on."""
-    versions = {item.metadata["Name"].lower(): item.version for item in importlib.metadata.distributions()}
+    """Installed distributions and their versions, and Python's: what a training run stood on.
+
+    Only those of the environment's own folders: `sys.path` grows while a process runs (setuptools adds its copies).
+    """
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    versions = {item.metadata["Name"].lower(): item.version for item in importlib.metadata.distributions(path=folders)}
     return {"python": platform.python_version(), **dict(sorted(versions.items()))}
 
 

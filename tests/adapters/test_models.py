@@ -159,10 +159,11 @@ for kind in KINDS:
 
 
 def test_equal_models_of_two_processes_have_equal_digests(models: MlflowModels, tmp_path: Path) -> None:
+    """Whatever their hash seed and their number of threads."""
     begun = []
     for seed in ("1", "2"):
         script = SCRIPT.format(path=sys.path, folder=str(tmp_path / seed))
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed}
         begun.append(
             subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], stdout=-1, env=environment, text=True)
         )

@@ -138,12 +138,12 @@ def test_a_stage_out_of_order_is_refused(trail: Trail, tmp_path: Path) -> None:
 
 
 def test_nothing_is_watched_before_a_first_champion(trail: Trail, tmp_path: Path) -> None:
-    state = trail.after(Stage.FEATURIZE, tmp_path / "state")
+    state = trail.after(Stage.REGISTER, tmp_path / "state")
     with (
         small.opened(trail.project, state, as_of=small.WATCHED, order=WATCH, environment=trail.environment) as work,
         pytest.raises(NotFound, match="no champion to watch") as caught,
     ):
-        small.walk(work)
+        step(Stage.MONITOR, Candidate(project=work.name), work)
     assert "towpath promote" in caught.value.hint
 
 
@@ -191,6 +191,31 @@ def test_an_alias_moved_by_hand_makes_no_champion(trail: Trail, tmp_path: Path) 
         small.crown(crowned.candidate, work)
         assert _aliased(work) == str(crowned.candidate.entry(Stage.REGISTER).notes["version"])
         assert small.records(work.ports.ledger, RecordKind.DECISION) == decisions
+
+
+def test_one_champion_follows_another_only_when_it_was_compared_with_it(
+    trail: Trail, project: Path, tmp_path: Path
+) -> None:
+    small.edit(project / "charter.yaml", "max_iter: 30", "max_iter: 40")
+    state = trail.after(Stage.REGISTER, tmp_path / "state")
+    with _opened(trail, project, tmp_path) as work:
+        early = small.walk(work)  # there is no champion yet
+        small.crown(trail.candidate, work)
+        decision = promote(early, work, reason=small.REASON, now=wiring.now())
+        assert decision.verdict is Verdict.HOLD
+        assert any("champion" in line for line in decision.reasons), decision.reasons
+        assert _throne(trail, state)[0] == trail.candidate.digest
+        late = small.walk(work)
+        assert late.entry(Stage.TRAIN) == early.entry(Stage.TRAIN)
+        assert late.entry(Stage.EVALUATE).digest != early.entry(Stage.EVALUATE).digest
+        small.crown(late, work)
+        assert small.walk(work).digest == late.digest  # as champion it still is what it was
+        last = small.records(work.ports.ledger, RecordKind.DECISION)[-1]
+        assert last.body["champion_before"] == trail.candidate.digest
+        found = work.ports.models.by_alias(work.name, names.ALIAS_CHAMPION)
+        assert found is not None
+        assert found.run_id == trained(late.entry(Stage.TRAIN)).run_id
+        assert found.tags[names.TAG_DECISION] == last.hash
 
 
 @contextmanager

@@ -37,18 +37,36 @@ class Query:
         settings |= {"threads": self.limits.threads} if self.limits.threads else {}
         with tempfile.TemporaryDirectory(prefix="towpath-asof-") as spill:
             connection = duckdb.connect(":memory:", config=settings | {"temp_directory": spill})
-            watch = threading.Timer(timeout, connection.interrupt) if timeout else None
             try:
                 for name, table in self.relations.items():
                     connection.register(name, table)
-                if watch:
-                    watch.start()
-                with _explained(timeout, self.limits.memory):
+                with _explained(timeout, self.limits.memory), _stopped_after(timeout, connection):
                     return connection.sql(self.text).to_arrow_table()
             finally:
-                if watch:
-                    watch.cancel()
                 connection.close()
+
+
+@contextmanager
+def _stopped_after(timeout: float | None, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupts the connection from `timeout` seconds on, again and again: between statements one is lost."""
+    if timeout is None:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        wait = timeout
+        while not done.wait(wait):
+            connection.interrupt()
+            wait = 0.01
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A skops file in canonical form: the same model gives the same bytes.
 
-skops numbers nodes by memory address and stamps the archive with the time. Here nodes are renumbered in the order of
-the document, arrays are renamed alike, and the archive is written stored, in that order, with one fixed time.
+skops numbers nodes by memory address and stamps the archive with the time, and some estimators remember the machine
+they were fitted on. Here nodes are renumbered in the order of the document, arrays are renamed alike, what changes no
+result gets a fixed value, and the archive is written stored, in that order, with one fixed time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Any
 _SCHEMA = "schema.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _VALUE_NODES = {"JsonNode", "TypeNode"}  # equal content means equal value, so identity in memory says nothing
+# attributes that hold the number of cores at fitting; no result depends on them
+_OF_THE_MACHINE: dict[tuple[Any, Any], dict[str, int]] = {
+    ("sklearn.ensemble._hist_gradient_boosting.binning", "_BinMapper"): {"n_threads": 1},
+}
 
 
 class _Renumber:
@@ -26,6 +31,7 @@ class _Renumber:
             return [self.walk(item) for item in node]
         if not isinstance(node, dict):
             return node
+        _forget_machine(node)
         fresh = {key: self.walk(value) for key, value in node.items() if key != "__id__" and not _names_file(node, key)}
         if _names_file(node, "file"):
             suffix = Path(node["file"]).suffix
@@ -39,6 +45,11 @@ class _Renumber:
         if node.get("__loader__") in _VALUE_NODES:
             return (node["__loader__"], node.get("__module__"), node.get("__class__"), json.dumps(node.get("content")))
         return node["__id__"]
+
+
+def _forget_machine(node: dict[str, Any]) -> None:
+    for name, value in _OF_THE_MACHINE.get((node.get("__module__"), node.get("__class__")), {}).items():
+        node["content"]["content"][name]["content"] = json.dumps(value)
 
 
 def _names_file(node: dict[str, Any], key: str) -> bool:
