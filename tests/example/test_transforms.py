@@ -199,7 +199,6 @@ def test_views_declare_what_the_transforms_give(built: Example, monkeypatch: pyt
     from towpath import telemetry
 
     telemetry.silence()
-    pytest.importorskip("feast")
     from feast import Entity, FeatureView
 
     monkeypatch.setenv("TOWPATH_FEATURES", "somewhere")

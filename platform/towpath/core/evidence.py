@@ -175,7 +175,7 @@ class Candidate(_Value):
             if item.stage == stage:
                 return item
         raise OutOfOrder(
-            f"Candidate {self.id} has no entry of stage {stage!r}.",
+            f"Candidate {self.id} has no entry of stage {str(stage)!r}.",
             value=stage,
             valid=self.stages,
             hint="Run the stages before it.",

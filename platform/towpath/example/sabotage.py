@@ -112,6 +112,8 @@ def _edit_ledger(file: Path) -> None:
             f"SELECT sequence, body FROM \"{table}\" WHERE stage = 'evaluate' ORDER BY sequence LIMIT 1"
         ).fetchone()
         edited = body.replace('"sample_size":2', '"sample_size":22', 1)
+        if edited == body:
+            raise NotFound("The recorded evaluation holds no figure that this sabotage edits.", value=str(sequence))
         database.execute(f'UPDATE "{table}" SET body = ? WHERE sequence = ?', (edited, sequence))
 
 
