@@ -318,6 +318,69 @@ class Models(Protocol):
     def by_alias(self, name: str, alias: str) -> RegisteredModel | None: ...
 
 
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+class Runtime(Protocol):
+    """A model ready to score rows, without pandas. `inline`: it may be called in an event loop (microseconds)."""
+
+    kind: str
+    columns: tuple[str, ...]
+    inline: bool
+
+    def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
+        """The probability of class 1 of each row; a row holds text, numbers or None in the order of `columns`."""
+        ...
+
+    async def predict_apart(self, rows: Sequence[Sequence[object]]) -> list[float]:
+        """The same without blocking the caller's event loop, in a process of the runtime's own where it is slow."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A model converted for serving: the kind of runtime that opens it, and one file, the same bytes every time."""
+
+    kind: str
+    file: Path
+
+
+class Runtimes(Protocol):
+    """Converts models for serving, and opens what was converted."""
+
+    def compile(
+        self, model: object, *, columns: Sequence[str], types: Mapping[str, str], folder: Path
+    ) -> tuple[Compiled, ...]:
+        """Every conversion of the fitted model that this knows and that succeeds, the fastest first."""
+        ...
+
+    def open(self, kind: str, file: Path, *, columns: Sequence[str], types: Mapping[str, str]) -> Runtime:
+        """A runtime over a compiled file, or (`sklearn`) over a saved model's folder."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineAnswer:
+    """One entity's newest row in one feature view."""
+
+    values: Mapping[str, object]
+    event_timestamp: datetime
+
+
+class OnlineStore(Protocol):
+    """Feast's online store, read directly."""
+
+    async def read(
+        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
+    ) -> list[OnlineAnswer | None]:
+        """The newest row of each entity (join key values in the view's order); None for one that is not there."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class DriftReport:
     """Distances between a reference and a current sample, by column, and a page for people."""

@@ -37,6 +37,11 @@ VARIABLES: tuple[Variable, ...] = (
         default="objects in the state folder",
     ),
     Variable(
+        name="TOWPATH_PREDICTIONS",
+        about="Where the log of predictions and labels goes, as Parquet: a folder or s3://bucket/prefix",
+        default="predictions in the state folder",
+    ),
+    Variable(
         name="TOWPATH_MLFLOW",
         about="MLflow tracking address: http(s)://… or sqlite:///…",
         default="mlflow.db in the state folder",
@@ -59,6 +64,7 @@ class Settings:
     state: Path
     ledger: str = field(repr=False)
     objects: str
+    predictions: str
     mlflow: str = field(repr=False)
     artifacts: str | None
     s3_endpoint: str | None
@@ -86,6 +92,7 @@ class Settings:
             state=state,
             ledger=given.get("TOWPATH_LEDGER", f"sqlite:///{state / 'ledger.db'}"),
             objects=given.get("TOWPATH_OBJECTS", str(state / "objects")),
+            predictions=given.get("TOWPATH_PREDICTIONS", str(state / "predictions")),
             mlflow=mlflow,
             artifacts=given.get("TOWPATH_ARTIFACTS", str(state / "artifacts") if embedded else None),
             s3_endpoint=given.get("TOWPATH_S3_ENDPOINT"),

@@ -66,7 +66,7 @@ def test_every_mistake_is_told_at_once(document: dict[str, Any]) -> None:
     document["risk"] = "none"
     found = problems(document)
     assert len(found) == 4
-    assert any("'120 days' is no duration; write a whole number and m, h, d or w" in text for text in found)
+    assert any("'120 days' is no duration; write a whole number and s, m, h, d or w" in text for text in found)
     assert any("gates.rocAuc" in text and "1.5" in text for text in found)
     assert any(text.startswith("charter.yaml: owner.email: missing.") for text in found)
     assert any("risk" in text and "'low', 'medium' or 'high'" in text for text in found)
@@ -75,6 +75,7 @@ def test_every_mistake_is_told_at_once(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "length"),
     [
+        ("90s", timedelta(seconds=90)),
         ("15m", timedelta(minutes=15)),
         ("36h", timedelta(hours=36)),
         ("7d", timedelta(days=7)),

@@ -76,7 +76,7 @@ def _charter() -> str:
     parts = {"Charter": schema, **schema["$defs"]}
     intro = (
         "A model project is a folder with a `charter.yaml`. Keys are those below and no others: an unknown key is "
-        "refused with the valid ones. A duration is a whole number and `m`, `h`, `d` or `w`: `31d`. The "
+        "refused with the valid ones. A duration is a whole number and `s`, `m`, `h`, `d` or `w`: `31d`. The "
         "[JSON Schema](charter.schema.json) is for editors that complete and check YAML; `towpath schema` prints it, "
         "and `towpath check` holds a project to more than a schema can say."
     )

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from towpath.core.declaration import Declaration, Duration, Name, Share
 from towpath.core.errors import DeclarationError, Problems
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)([mhdw])", value.strip())
-        if match is None:
-            raise ValueError(f"{value!r} is no duration; write a whole number and m, h, d or w, for example 31d")
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    return value
-
-
-def _duration_text(value: timedelta) -> str:
-    minutes = int(value.total_seconds() // 60)
-    for unit, size in (("d", 1440), ("h", 60)):
-        if minutes % size == 0:
-            return f"{minutes // size}{unit}"
-    return f"{minutes}m"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration, json_schema_input_type=str),
-    PlainSerializer(_duration_text, return_type=str),
-]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-
-
-class Declaration(BaseModel):
-    """Base of every part of the charter: frozen, camelCase in YAML, unknown keys refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-    )
+from towpath.core.serving import Serving
 
 
 class Owner(Declaration):
@@ -209,6 +172,8 @@ class Charter(Declaration):
     """How it is made."""
     gates: Gates
     """Bounds that it must meet."""
+    serving: Serving = Serving()
+    """How it is served, and what is answered when something fails."""
     monitoring: Monitoring
     """What is watched once it is the champion."""
     outcome: Outcome
