@@ -10,29 +10,27 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from towpath import ports
 from towpath.cli.exits import Exit, exit_of
+from towpath.cli.reference_charter import charter_page
+from towpath.cli.reference_markdown import page, prose, table
 from towpath.core import charter, errors
 from towpath.core.errors import TowpathError
 from towpath.core.gates import GATES, Stage
 from towpath.example.sabotage import SABOTAGES
-from towpath.example.workspace import TEMPLATE
 from towpath.settings import VARIABLES
 
-_MADE = "<!-- Made from the code by `make docs`. Do not edit. -->"
-_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _PLAIN = {Exit.GOOD: "done", Exit.INTERRUPTED: "stopped by Ctrl-C"}
 
 
 def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
-        "charter.md": _charter(),
+        "charter.md": charter_page(),
         "charter.schema.json": json.dumps(charter.json_schema(), indent=2, ensure_ascii=False) + "\n",
         "gates.md": _gates(),
         "cli.md": _cli(),
@@ -53,82 +51,6 @@ def write(folder: Path) -> list[Path]:
     return files
 
 
-def _page(title: str, *parts: str) -> str:
-    return "\n\n".join([f"# {title}", _MADE, *(part.strip() for part in parts if part.strip())]) + "\n"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-
-
-def _prose(text: str | None) -> str:
-    """A docstring as Markdown: its indentation gone, its lines joined into paragraphs."""
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-# --- charter ----------------------------------------------------------------------------------------------------------
-
-
-def _charter() -> str:
-    schema = charter.json_schema()
-    parts = {"Charter": schema, **schema["$defs"]}
-    intro = (
-        "A model project is a folder with a `charter.yaml`. Keys are those below and no others: an unknown key is "
-        "refused with the valid ones. A duration is a whole number and `s`, `m`, `h`, `d` or `w`: `31d`. The "
-        "[JSON Schema](charter.schema.json) is for editors that complete and check YAML; `towpath schema` prints it, "
-        "and `towpath check` holds a project to more than a schema can say."
-    )
-    sample = (TEMPLATE / "charter.yaml").read_text(encoding="utf-8").rstrip()
-    declared = [name for name in vars(charter) if name in parts]  # in the order of the module
-    return _page(
-        "The charter",
-        intro,
-        _part("Charter", schema),
-        *(_part(name, parts[name]) for name in declared if name != "Charter" and "properties" in parts[name]),
-        *(_values(name, parts[name]) for name in declared if "enum" in parts[name]),
-        f"## The example's\n\n```yaml\n{sample}\n```",
-    )
-
-
-def _part(name: str, part: Mapping[str, Any]) -> str:
-    needed = part.get("required", [])
-    durations = {field.alias for field in getattr(charter, name).model_fields.values() if field.annotation is timedelta}
-    rows = []
-    for key, field in part["properties"].items():
-        kind = "duration" if key in durations else _kind(field)
-        default = "required" if key in needed else f"`{json.dumps(field['default'], ensure_ascii=False)}`"
-        rows.append([f"`{key}`", kind, default, _prose(field.get("description"))])
-    titles = ["key", "value", "default", "about"]
-    if not any(row[3] for row in rows):
-        titles, rows = titles[:3], [row[:3] for row in rows]
-    return f"## {name}\n\n{_prose(part.get('description'))}\n\n{_table(titles, rows)}"
-
-
-def _values(name: str, part: Mapping[str, Any]) -> str:
-    listed = ", ".join(f"`{item}`" for item in part["enum"])
-    return f"## {name}\n\n{_prose(part.get('description'))}\n\nOne of {listed}."
-
-
-def _kind(field: Mapping[str, Any]) -> str:
-    """What a value must be, in words."""
-    if "$ref" in field:
-        name = field["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    if "const" in field:
-        return f"`{json.dumps(field['const'])}`"
-    if field.get("type") == "array":
-        return f"list of {_kind(field['items'])}"
-    if field.get("type") == "object":
-        named = [*field.get("patternProperties", {}).values(), field.get("additionalProperties")]
-        return f"mapping of names to {_kind(named[0])}" if isinstance(named[0], dict) else "mapping"
-    limits = [f"{sign} {field[word]}" for word, sign in _LIMITS.items() if word in field]
-    limits += [f"like `{field['pattern']}`"] if "pattern" in field else []
-    limits += [f"at least {field['minLength']} characters"] if field.get("minLength", 1) > 1 else []
-    return ", ".join([str(field.get("type", "any value")), *limits])
-
-
 # --- gates, settings, errors ------------------------------------------------------------------------------------------
 
 
@@ -143,8 +65,8 @@ def _gates() -> str:
         found = [gate for gate in GATES.values() if gate.stage is stage]
         rows = [[f"`{gate.code}`", gate.asks, gate.mend, "yes" if gate.required else ""] for gate in found]
         if rows:
-            parts.append(f"## {stage.value}\n\n{_table(['gate', 'asks', 'when it refuses', 'required'], rows)}")
-    return _page("Gates", intro, *parts)
+            parts.append(f"## {stage.value}\n\n{table(['gate', 'asks', 'when it refuses', 'required'], rows)}")
+    return page("Gates", intro, *parts)
 
 
 def _settings() -> str:
@@ -155,7 +77,7 @@ def _settings() -> str:
         "passwords."
     )
     rows = [[f"`{item.name}`", item.about, item.default] for item in VARIABLES]
-    return _page("Settings", intro, _table(["variable", "what it is", "default"], rows))
+    return page("Settings", intro, table(["variable", "what it is", "default"], rows))
 
 
 def error_classes() -> list[type[TowpathError]]:
@@ -168,7 +90,7 @@ def _errors() -> str:
     comments = dict(re.findall(r"^    (\w+) = \d+(?:  # (.*))?$", inspect.getsource(Exit), flags=re.MULTILINE))
     exits = [[str(item.value), item.name.lower(), comments[item.name] or _PLAIN[item]] for item in Exit]
     rows = [
-        [f"`{kind.code}`", f"`{kind.__name__}`", _prose(kind.__doc__), _yes(kind.temporary), str(_code(kind))]
+        [f"`{kind.code}`", f"`{kind.__name__}`", prose(kind.__doc__), _yes(kind.temporary), str(_code(kind))]
         for kind in error_classes()
     ]
     intro = (
@@ -185,11 +107,11 @@ def _errors() -> str:
         "Two more codes stand in JSON output only: `usage` for a command line that does not parse (exit code 2), and "
         "`unexpected` for a defect of Towpath (exit code 1; `towpath --debug` shows where it happened)."
     )
-    return _page(
+    return page(
         "Exit codes and errors",
         intro,
-        "## Exit codes\n\n" + _table(["code", "name", "when"], exits),
-        f"## Errors\n\n{about}\n\n" + _table(["code", "class", "when", "temporary", "exit code"], rows),
+        "## Exit codes\n\n" + table(["code", "name", "when"], exits),
+        f"## Errors\n\n{about}\n\n" + table(["code", "class", "when", "temporary", "exit code"], rows),
         outro,
     )
 
@@ -213,14 +135,14 @@ def _ports() -> str:
         "The module is `towpath.ports`; what implements the ports lives in `towpath.adapters` and `towpath.ledger`, "
         "and `towpath.wiring` chooses."
     )
-    return _page(
+    return page(
         "Ports",
-        _prose(ports.__doc__),
+        prose(ports.__doc__),
         where,
-        *(f"## {item.__name__}\n\n{_prose(item.__doc__)}\n\n{_methods(item)}" for item in protocols),
+        *(f"## {item.__name__}\n\n{prose(item.__doc__)}\n\n{_methods(item)}" for item in protocols),
         "## Values",
         *(
-            f"### {item.__name__}\n\n{_prose(item.__doc__)}\n\n{_fields(item)}"
+            f"### {item.__name__}\n\n{prose(item.__doc__)}\n\n{_fields(item)}"
             for item in found
             if item not in protocols
         ),
@@ -231,7 +153,7 @@ def _methods(protocol: type) -> str:
     lines = []
     for name, method in vars(protocol).items():
         if inspect.isfunction(method) and not name.startswith("_"):
-            about = _prose(method.__doc__).replace("\n\n", "\n\n  ")
+            about = prose(method.__doc__).replace("\n\n", "\n\n  ")
             lines.append(f"- `{name}{_signature(method)}`" + (f"\n\n  {about}" if about else ""))
     return "\n".join(lines)
 
@@ -242,7 +164,7 @@ def _signature(method: Callable[..., object]) -> str:
 
 def _fields(kind: type) -> str:
     rows = [[f"`{name}`", f"`{given}`"] for name, given in inspect.get_annotations(kind).items()]
-    return _table(["field", "type"], rows)
+    return table(["field", "type"], rows)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -271,8 +193,8 @@ def _cli() -> str:
         "`--json`. What a command ends with: [exit codes](errors.md#exit-codes)."
     )
     rows = [[f"`{item.name}`", item.about, item.stage.value, f"`{item.gate}`"] for item in SABOTAGES.values()]
-    sabotages = _table(["sabotage", "what is done", "refused at", "by"], rows)
-    return _page(
+    sabotages = table(["sabotage", "what is done", "refused at", "by"], rows)
+    return page(
         "Commands",
         intro,
         *(_command(words, item) for words, item in commands().items()),
@@ -281,7 +203,7 @@ def _cli() -> str:
 
 
 def _command(words: str, command: Any) -> str:
-    about, _, example = _prose(command.help).partition("\n\nExample: ")
+    about, _, example = prose(command.help).partition("\n\nExample: ")
     arguments = [item for item in command.params if item.param_type_name == "argument"]
     options = [item for item in command.params if item.param_type_name == "option"]
     inner = getattr(command, "commands", {})
@@ -294,7 +216,7 @@ def _command(words: str, command: Any) -> str:
         parts.append(f"Commands: {', '.join(links)}")
     rows = [[f"`{item.metavar}`", item.help or ""] for item in arguments]
     rows += [[f"`{' '.join([*item.opts, _value(item)]).strip()}`", _about(item)] for item in options]
-    parts += [_table(["argument or option", "about"], rows)] if rows else []
+    parts += [table(["argument or option", "about"], rows)] if rows else []
     parts += [f"Example:\n\n```text\n{example}\n```"] if example else []
     return "\n\n".join(parts)
 

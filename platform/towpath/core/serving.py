@@ -30,7 +30,7 @@ class OnlineFeatures(Declaration):
     """When the newest value is older than its feature view's time to live; last-known uses it all the same."""
     down: OnFault = OnFault.LAST_KNOWN
     """When the store does not answer in time or at all; last-known uses what was last read, then the default."""
-    defaults: Mapping[str, float | int | str | None] = Field(default_factory=dict)
+    defaults: Mapping[str, float | int | str | None] = {}
     """Values that stand in, by feature; a feature that is not named is null, as a missing value in training."""
 
 
