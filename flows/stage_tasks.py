@@ -8,7 +8,6 @@ nothing but these.
 # ruff: noqa: E402 - Prefect reads the environment when it is imported, so that is set first
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +47,7 @@ from towpath.core.gates import GATES, Stage
 from towpath.path import ORDER, WATCH
 from towpath.project import load
 from towpath.settings import Settings
+from towpath.stages.alone import alone
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
@@ -298,17 +298,11 @@ def _last(until: str | None, order: tuple[Stage, ...]) -> Stage:
 
 @contextmanager
 def _alone(settings: Settings, name: str) -> Iterator[None]:
-    """Wait until no other flow run of the project is under way on this machine.
+    """Wait until no other run of the project is under way on this machine.
 
-    The kernel's lock and not Prefect's: it needs no server and is gone with a process that is killed, while a slot of a
-    temporary server that is killed would stay taken. Across machines, deployments have `concurrency_limit`. Two runs at
-    once would do no harm, only the same work twice.
+    Not a slot of Prefect's: one of a temporary server that is killed would stay taken. Across machines, deployments
+    have `concurrency_limit`.
     """
     wiring.prepare(settings)
-    with (settings.state / f"{name}.lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            get_run_logger().info("Another run of %s is under way; waiting for its end.", name)
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with alone(settings.state, name, waiting=get_run_logger().info):
         yield

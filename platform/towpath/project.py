@@ -93,7 +93,7 @@ class Project:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BadInput(
                 f"{file} fails on import: {type(error).__name__}: {error}.",
                 value=str(file),

@@ -98,6 +98,7 @@ def test_a_contract_whose_clock_staging_does_not_give(cli: Cli, project: Path, e
     [
         (lambda folder: (folder / "train.py").unlink(), "training.entry names train.py"),
         (lambda folder: (folder / "train.py").write_text("import nothing_of_the_kind"), "fails on import"),
+        (lambda folder: (folder / "train.py").write_text("raise SystemExit(7)"), "fails on import: SystemExit: 7"),
         (lambda folder: (folder / "train.py").write_text("def train(): ..."), "has no function 'fit'"),
         (lambda folder: (folder / "feature_repo/definitions.py").write_text("1 / 0"), "ZeroDivisionError"),
         (lambda folder: (folder / "feature_repo/feature_store.yaml").unlink(), "There is no feature_store.yaml"),

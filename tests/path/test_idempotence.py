@@ -12,7 +12,7 @@ import pytest
 from path import small
 from path.small import Heard
 from path.trail import Trail
-from towpath.core.evidence import Candidate, RecordKind
+from towpath.core.evidence import Candidate, Entry, RecordKind
 from towpath.core.gates import Stage
 from towpath.path import ORDER
 from towpath.ports import Ledger
@@ -139,8 +139,9 @@ def test_the_ledger_gives_the_candidate_back(trail: Trail, tmp_path: Path) -> No
 def test_a_stored_file_that_was_lost_is_made_again(stage: Stage, damage: str, trail: Trail, tmp_path: Path) -> None:
     """The next run repairs what an entry speaks of: the same digests, and no new record."""
     state = trail.after(stage, tmp_path / "state")
-    for subject in trail.entry(stage).subjects:
-        file = state / "objects" / subject.digest[7:9] / subject.digest[9:]
+    stored = _stored(trail.entry(stage))
+    for digest in stored:
+        file = state / "objects" / digest[7:9] / digest[9:]
         if file.is_file():
             file.unlink()
             if damage == "changed":
@@ -150,9 +151,14 @@ def test_a_stored_file_that_was_lost_is_made_again(stage: Stage, damage: str, tr
         candidate = small.walk(work, until=stage)
         assert small.records(work.ports.ledger) == before
         assert candidate.digest == trail.entry(stage).digest
-        for subject in trail.entry(stage).subjects:
-            if subject.size is not None:
-                assert work.ports.objects.fetch(subject.digest).stat().st_size == subject.size
+        for digest, size in stored.items():
+            assert work.ports.objects.fetch(digest).stat().st_size == size
+
+
+def _stored(entry: Entry) -> dict[str, int]:
+    """What register and later runs need of an entry: its stored subjects and its plots, by digest, with their size."""
+    found = {item.digest: item.size for item in entry.subjects if item.size is not None}
+    return found | {item.digest: item.size for item in entry.attachments if item.media_type == "image/png"}
 
 
 def _is_worked(

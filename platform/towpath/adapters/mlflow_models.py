@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _TAG_MODEL_ID = "towpath.model_id"
 _TAG_ARTIFACT = "towpath.artifact_digest"
+_SQLITE = "sqlite:///"
 
 
 class MlflowModels:
@@ -47,7 +50,7 @@ class MlflowModels:
             logging.getLogger("mlflow").setLevel(logging.ERROR)
             logging.getLogger("alembic").setLevel(logging.WARNING)
             reach(self.uri)
-            with faults(self.uri):
+            with faults(self.uri), _making_database(self.uri):
                 self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
 
@@ -233,3 +236,14 @@ class MlflowModels:
         with faults(self.uri):
             location = self.client.get_logged_model(model_id).artifact_location
             return Path(download_artifacts(artifact_uri=location, dst_path=str(target), tracking_uri=self.uri))
+
+
+@contextmanager
+def _making_database(uri: str) -> Iterator[None]:
+    """One process at a time: two that migrate an empty SQLite file at once both fail."""
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    with Path(f"{uri.removeprefix(_SQLITE)}.lock").open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

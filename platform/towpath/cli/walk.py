@@ -56,14 +56,17 @@ def walk(work: Work, progress: StageProgress, *, until: Stage | None = None) -> 
 def opened(
     settings: Settings, project: Project, progress: StageProgress, *, as_of: datetime | None, order: tuple[Stage, ...]
 ) -> Iterator[Work]:
-    """Everything the stages need, and the ledger closed behind them."""
+    """Everything the stages need, alone in the state folder, and the ledger closed behind them."""
     from towpath import wiring
+    from towpath.stages.alone import alone
 
-    work = wiring.open_work(settings, project, as_of=as_of, progress=progress, order=order)
-    try:
-        yield work
-    finally:
-        work.ports.ledger.close()
+    wiring.prepare(settings)
+    with alone(settings.state, project.charter.project, waiting=progress.step):
+        work = wiring.open_work(settings, project, as_of=as_of, progress=progress, order=order)
+        try:
+            yield work
+        finally:
+            work.ports.ledger.close()
 
 
 def document(walked: Walked, *, as_of: datetime) -> dict[str, Any]:

@@ -129,15 +129,15 @@ def begin(stage: Stage, candidate: Candidate, work: Work, inputs: Mapping[str, s
 
 
 def _lost(entry: Entry, work: Work) -> list[str]:
-    """The stored subjects of an entry that can no longer be had."""
+    """The stored subjects and plots of an entry that can no longer be had. Pages are left out: no two are alike."""
+    stored = {f"{item.kind} {item.name}": item.digest for item in entry.subjects if item.size is not None}
+    stored |= {item.name: item.digest for item in entry.attachments if item.media_type == _MEDIA[".png"]}
     lost = []
-    for subject in entry.subjects:
-        if subject.size is None:
-            continue  # only its digest was written down
+    for name, digest in stored.items():
         try:
-            work.ports.objects.fetch(subject.digest)
+            work.ports.objects.fetch(digest)
         except (NotFound, IntegrityError):
-            lost.append(f"{subject.kind} {subject.name}")
+            lost.append(name)
     return lost
 
 
