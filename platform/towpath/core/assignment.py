@@ -1,8 +1,8 @@
 """Which model answers a unit: a keyed hash, the same on every replica, so that nobody has to be asked.
 
 `bucket(salt, unit)` lies in 0..9_999; the challenger answers when it lies below the weight. So assignment is sticky by
-unit, monotone while weights rise, and a fall of the weight moves everybody at once. The hash is keyed BLAKE2b (RFC 7693):
-a checksum with a salt in front of it would correlate one rollout's buckets with the next one's.
+unit, monotone while weights rise, and a fall of the weight moves everybody at once. The hash is keyed BLAKE2b (RFC
+7693): a checksum with a salt in front of it would correlate one rollout's buckets with the next one's.
 """
 
 from __future__ import annotations
