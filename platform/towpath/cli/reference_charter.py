@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from enum import Enum
 from typing import Any, get_args
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 
 from towpath.cli.reference_markdown import page, prose, table
 from towpath.core import charter
+from towpath.core.declaration import DURATION
 from towpath.example.workspace import TEMPLATE
 
 _LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
@@ -57,14 +57,12 @@ def _types(annotation: Any) -> list[type]:
     return [found for part in get_args(annotation) for found in _types(part)]
 
 
-def _part(kind: Any, part: Mapping[str, Any]) -> str:
+def _part(kind: type, part: Mapping[str, Any]) -> str:
     needed = part.get("required", [])
-    durations = {field.alias for field in kind.model_fields.values() if timedelta in _types(field.annotation)}
     rows = []
     for key, field in part["properties"].items():
-        value = "duration" if key in durations else _kind(field)
         default = "required" if key in needed else f"`{json.dumps(field['default'], ensure_ascii=False)}`"
-        rows.append([f"`{key}`", value, default, prose(field.get("description"))])
+        rows.append([f"`{key}`", _kind(field), default, prose(field.get("description"))])
     titles = ["key", "value", "default", "about"]
     if not any(row[3] for row in rows):
         titles, rows = titles[:3], [row[:3] for row in rows]
@@ -83,6 +81,8 @@ def _kind(field: Mapping[str, Any]) -> str:
         return f"[{name}](#{name.lower()})"
     if "anyOf" in field or "oneOf" in field:
         return " or ".join(dict.fromkeys(_kind(item) for item in field.get("anyOf", field.get("oneOf"))))
+    if field.get("pattern") == DURATION:
+        return "duration"
     if "const" in field:
         return f"`{json.dumps(field['const'])}`"
     if field.get("type") == "array":

@@ -8,8 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from towpath.core.declaration import Declaration, Duration, Name, Share
+from towpath.core.declaration import DURATION, Declaration, Duration, Name, Share, as_written
 from towpath.core.errors import DeclarationError, Problems
+from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.serving import Serving
 
 
@@ -174,6 +175,8 @@ class Charter(Declaration):
     """Bounds that it must meet."""
     serving: Serving = Serving()
     """How it is served, and what is answered when something fails."""
+    rollout: RolloutPolicy | None = None
+    """How a challenger earns its traffic; when left out, a promotion moves all of it in one step."""
     monitoring: Monitoring
     """What is watched once it is the champion."""
     outcome: Outcome
@@ -231,4 +234,8 @@ def _valid_keys(location: tuple[object, ...]) -> list[str]:
 def json_schema() -> dict[str, Any]:
     """The charter's JSON Schema (draft 2020-12) for editors."""
     schema = Charter.model_json_schema(by_alias=True)
+    for part in schema["$defs"].values():
+        for field in part.get("properties", {}).values():
+            if field.get("pattern") == DURATION and "default" in field:
+                field["default"] = as_written(field["default"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Towpath charter"}

@@ -6,9 +6,10 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+DURATION = r"^\d+[smhdw]$"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -31,8 +32,9 @@ def _duration_text(value: timedelta) -> str:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_duration, json_schema_input_type=str),
+    BeforeValidator(_duration),
     PlainSerializer(_duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": DURATION}),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -44,3 +46,10 @@ class Declaration(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
     )
+
+
+def as_written(default: object) -> object:
+    """A JSON Schema's default of a duration (ISO 8601, as pydantic writes it) as a charter would write it."""
+    if isinstance(default, str) and default.startswith("P"):
+        return _duration_text(TypeAdapter(timedelta).validate_python(default))
+    return default
