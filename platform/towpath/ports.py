@@ -14,6 +14,9 @@ from typing import Any, Protocol
 
 from towpath.core.contract import Contract
 from towpath.core.evidence import Finding, Record, RecordKind
+from towpath.core.guardrails import Event, Measure
+from towpath.core.looks import Look
+from towpath.core.rollout import Rollout, Telemetry
 
 # --- the record -------------------------------------------------------------------------------------------------------
 
@@ -83,6 +86,70 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Give back the connections."""
+        ...
+
+
+class Rollouts(Protocol):
+    """The rollouts, in the ledger's database: at most one of a project is open."""
+
+    def open(self, project: str) -> Rollout | None:
+        """The project's rollout that is in no final phase."""
+        ...
+
+    def get(self, rollout_id: str) -> Rollout:
+        """Raises `NotFound`."""
+        ...
+
+    def history(self, project: str) -> tuple[Rollout, ...]:
+        """Every rollout of the project, the newest first."""
+        ...
+
+    def create(self, rollout: Rollout, draft: Draft, *, actor: str) -> Record:
+        """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open."""
+        ...
+
+    def advance(self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str) -> Record | None:
+        """Replace `before` by `after`, row and record in one transaction.
+
+        Raises `Denied`, and writes nothing, when the generation is no longer that of `before`, or when a record has the
+        draft's key already. The lease stays what it is.
+        """
+        ...
+
+    def renew(self, rollout_id: str, generation: int, until: datetime) -> bool:
+        """Extend the lease of that generation, never shorten it; False when the rollout has moved on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What the champion's recent log says: how many units, how often something bad, the 99th percentiles."""
+
+    since: datetime
+    until: datetime
+    requests: int
+    units: int  # distinct ones; requests where the policy names no unit
+    rates: Mapping[Event, float]  # share of units with at least one such event
+    p99: Mapping[Measure, float]  # of single predictions; a measure of which nothing is known is left out
+
+
+class Evidence(Protocol):
+    """What the prediction log and the labels say. Needs no service but the log's own store."""
+
+    def look(self, rollout: Rollout) -> Look:
+        """The evidence since the rollout's start, cumulative: a unit counts in the stratum of its assignment.
+
+        Strata are by (step, weight), weight 0 left out: mirrored requests are no assignment. The same log gives the
+        same look; a log that grew gives another watermark.
+        """
+        ...
+
+    def telemetry(self, rollout: Rollout) -> Telemetry:
+        """Whether the gateways are heard and hold the rollout, and what the shadow has seen."""
+        ...
+
+    def baseline(self, project: str, *, model: str, unit: str | None, since: datetime) -> Baseline | None:
+        """What the log says of the model with that digest, as champion, since then; None when it says nothing."""
         ...
 
 
