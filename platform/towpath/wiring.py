@@ -16,6 +16,7 @@ from towpath.project import Project
 from towpath.settings import Settings
 
 if TYPE_CHECKING:
+    from towpath.adapters.prediction_log import PredictionLog
     from towpath.adapters.s3_client import S3Settings
     from towpath.stages.work import Ports, Work
 
@@ -70,6 +71,14 @@ def open_features() -> FeatureStore:
     from towpath.adapters.feast_features import FeastFeatures
 
     return FeastFeatures()
+
+
+def open_prediction_log(settings: Settings) -> PredictionLog:
+    """The writer of the prediction log: a folder, or a bucket."""
+    from towpath.adapters.prediction_log import PredictionLog
+    from towpath.adapters.prediction_log_places import place
+
+    return PredictionLog(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)))
 
 
 def open_ports(settings: Settings) -> Ports:
@@ -135,6 +144,11 @@ def _artifacts(settings: Settings) -> str | None:
     if settings.artifacts is None or "://" in settings.artifacts:
         return settings.artifacts
     return Path(settings.artifacts).absolute().as_uri()
+
+
+def _fetched(settings: Settings) -> Path:
+    """Where files of the prediction log that a bucket holds are kept once fetched."""
+    return settings.state / "cache" / "predictions"
 
 
 def _s3(settings: Settings) -> S3Settings:
