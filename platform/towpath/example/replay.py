@@ -1,0 +1,199 @@
+"""Recorded rows as live traffic: each is a request to the gateway in the order of its time, its label comes when known.
+
+A month passes in seconds. A label is sent once the clock of the recorded rows has passed the time at which it became
+known, so that it comes as late, in requests, as it did in the world.
+"""
+
+from __future__ import annotations
+
+import heapq
+import http.client
+import json
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towpath.core import names
+from towpath.core.errors import Unreachable
+
+_LABELS_AT_ONCE = 200
+_SECONDS = 10  # that one request may take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Rows to be sent again: `columns` go into each request, `row_id` names it, `target` is its label."""
+
+    project: str
+    file: Path
+    columns: Sequence[str]
+    row_id: str
+    target: str
+
+
+@dataclass(kw_only=True)
+class Replayed:
+    """What came of it: requests by HTTP status, by the arm that answered, and by what stood in for it."""
+
+    sent: int = 0
+    labels: int = 0
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    arms: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        return self.sent - self.statuses[200]
+
+
+class Replay:
+    """Sends the recorded rows at `rate` requests a second over `clients` connections, until the end or `stop`."""
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        url: str,
+        *,
+        rate: float,
+        clients: int = 4,
+        change: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
+        self._recorded, self._rate, self._clients, self._change = recorded, rate, clients, change
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._datatypes = _datatypes(recorded)
+        self._rows = _rows(recorded)
+        self._known: list[tuple[datetime, str, int]] = []  # labels that wait for their time
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._errors: list[Exception] = []
+        self._threads: list[threading.Thread] = []
+        self._begun = 0.0
+        self._place = 0
+        self.done = Replayed()
+
+    def start(self) -> None:
+        self._begun = time.monotonic()
+        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(self._clients)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def running(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def finish(self) -> Replayed:
+        """Stop, send the labels that are known, and say what came of it. Raises `Unreachable`."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise Unreachable(
+                f"The gateway at {self._host}:{self._port} stopped answering: {self._errors[0]}.",
+                value=f"{self._host}:{self._port}",
+                hint="Its log says why.",
+            ) from self._errors[0]
+        self.done.seconds = time.monotonic() - self._begun
+        return self.done
+
+    def _client(self) -> None:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_SECONDS)
+        try:
+            while not self._stop.is_set() and (taken := self._take()) is not None:
+                row, labels, wait = taken
+                if wait > 0:
+                    self._stop.wait(wait)
+                if labels:
+                    self._label(connection, labels)
+                self._ask(connection, row)
+        except (OSError, http.client.HTTPException) as error:
+            self._errors.append(error)
+            self._stop.set()
+        finally:
+            connection.close()
+
+    def _take(self) -> tuple[dict[str, Any], list[tuple[str, int]], float] | None:
+        """The next row, the labels that are known by its time, and the seconds until its turn. None after the last."""
+        with self._lock:
+            row = next(self._rows, None)
+            labels: list[tuple[str, int]] = []
+            if row is None:
+                if self._known:
+                    labels, self._known = [(key, label) for _, key, label in self._known], []
+                    return {}, labels, 0.0
+                return None
+            if len(self._known) >= _LABELS_AT_ONCE:
+                while self._known and self._known[0][0] <= row[names.EVENT_TIME]:
+                    _, key, label = heapq.heappop(self._known)
+                    labels.append((key, label))
+            known_at, label = row[names.LABEL_TIME], row[self._recorded.target]
+            heapq.heappush(self._known, (known_at, str(row[self._recorded.row_id]), int(label)))
+            self._place += 1
+            return row, labels, self._begun + self._place / self._rate - time.monotonic()
+
+    def _ask(self, connection: http.client.HTTPConnection, row: Mapping[str, Any]) -> None:
+        if not row:
+            return
+        sent = self._change({name: row[name] for name in (*self._recorded.columns, self._recorded.row_id)})
+        body = {"inputs": [self._tensor(name, value) for name, value in sent.items()]}
+        status, answer = _post(connection, f"/v2/models/{self._recorded.project}/infer", body)
+        told = answer.get("parameters", {}) if isinstance(answer, dict) else {}
+        with self._lock:
+            self.done.sent += 1
+            self.done.statuses[status] += 1
+            self.done.arms[str(told.get("arm"))] += 1
+            if told.get("fallback"):
+                self.done.fallbacks[str(told["fallback"])] += 1
+
+    def _tensor(self, name: str, value: object) -> dict[str, Any]:
+        known = None if isinstance(value, float) and math.isnan(value) else value
+        return {"name": name, "shape": [1], "datatype": self._datatypes[name], "data": [known]}
+
+    def _label(self, connection: http.client.HTTPConnection, labels: Sequence[tuple[str, int]]) -> None:
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            part = labels[start : start + _LABELS_AT_ONCE]
+            body = {
+                "model": self._recorded.project,
+                "labels": [{"key": key, "label": label} for key, label in part],
+            }
+            status, answer = _post(connection, "/v1/feedback", body)
+            if status != 200:
+                raise http.client.HTTPException(f"feedback was answered with {status}: {answer}")
+            with self._lock:
+                self.done.labels += len(part)
+
+
+def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
+    """The rows in the order of their time."""
+    wanted = [*recorded.columns, recorded.row_id, recorded.target, names.EVENT_TIME, names.LABEL_TIME]
+    table = pq.read_table(recorded.file, columns=list(dict.fromkeys(wanted))).sort_by(names.EVENT_TIME)
+    for batch in table.to_batches(max_chunksize=1_000):
+        yield from batch.to_pylist()
+
+
+def _datatypes(recorded: Recorded) -> dict[str, str]:
+    """The Open Inference Protocol's name of each column's type."""
+    schema = pq.read_schema(recorded.file)
+    kinds = ((pa.types.is_boolean, "BOOL"), (pa.types.is_integer, "INT64"), (pa.types.is_floating, "FP64"))
+    return {
+        name: next((word for fits, word in kinds if fits(schema.field(name).type)), "BYTES")
+        for name in (*recorded.columns, recorded.row_id)
+    }
+
+
+def _post(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[int, Any]:
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    return answer.status, json.loads(text) if text else None
