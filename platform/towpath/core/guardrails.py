@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,8 +31,8 @@ class Measure(StrEnum):
         return self is not Measure.LATENCY_MS
 
 
+CHAMPION_P99: Final = "championP99"
 FromChampion = Literal["championP99"]
-Labels = Literal["delayed"]
 
 
 class _Guardrail(Declaration):
@@ -55,10 +55,31 @@ class Rate(_Guardrail):
         return False
 
 
-class _Measured(_Guardrail):
+class Exceedance(_Guardrail):
+    """The share of units with at least one value above a threshold."""
+
+    type: Literal["exceedance"]
+    """Always exceedance."""
+    of: Literal[Measure.LATENCY_MS]
+    """What is measured; what needs labels is judged by its mean."""
+    threshold: FromChampion | float
+    """The threshold, or championP99: the champion's 99th percentile, frozen when the rollout starts."""
+
+    @property
+    def delayed(self) -> bool:
+        return False
+
+
+class Mean(_Guardrail):
+    """The mean over units of a capped value."""
+
+    type: Literal["mean"]
+    """Always mean."""
     of: Measure
     """What is measured."""
-    labels: Labels | None = None
+    cap: FromChampion | float
+    """Values above it count as it, or championP99: the champion's 99th percentile, frozen when the rollout starts."""
+    labels: Literal["delayed"] | None = None
     """`delayed` when the measure needs a label, which comes later."""
 
     @property
@@ -74,25 +95,18 @@ class _Measured(_Guardrail):
         return self
 
 
-class Exceedance(_Measured):
-    """The share of units with at least one value above a threshold."""
-
-    type: Literal["exceedance"]
-    """Always exceedance."""
-    threshold: FromChampion | float
-    """The threshold, or championP99: the champion's 99th percentile, frozen when the rollout starts."""
-
-
-class Mean(_Measured):
-    """The mean over units of a capped value."""
-
-    type: Literal["mean"]
-    """Always mean."""
-    cap: FromChampion | float
-    """Values above it count as it, or championP99: the champion's 99th percentile, frozen when the rollout starts."""
-
-
 Guardrail = Annotated[Rate | Exceedance | Mean, Field(discriminator="type")]
+
+
+def bound_of(guardrail: Guardrail) -> str | float | None:
+    """The threshold or cap that a guardrail declares."""
+    match guardrail:
+        case Mean():
+            return guardrail.cap
+        case Exceedance():
+            return guardrail.threshold
+        case _:
+            return None
 
 
 class NonInferior(Declaration):

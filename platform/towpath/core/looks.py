@@ -27,15 +27,16 @@ class Arm(_Value):
 
     units: int = Field(default=0, ge=0)
     bad: Mapping[str, int] = {}
-    """Units whose first bad event of the rollout fell here, by metric (rate and exceedance)."""
+    """Units whose first bad event of the rollout fell here, by metric (rate and exceedance). A metric that was watched
+    stands here with 0; one that is absent was not measured."""
     means: Mapping[str, Moments] = {}
-    """Values by metric (mean)."""
+    """Values by metric (mean); one that is absent was not measured."""
     scores: tuple[int, ...] = ()
     """Histogram of predictions: 20 equal bins on [0, 1]; empty when there are none."""
 
 
 class Stratum(_Value):
-    """Both arms under one weight (basis points): the weight in force when units were ASSIGNED, not when they reported."""
+    """Both arms under one weight (basis points): that in force when units were ASSIGNED, not when they reported."""
 
     step: int
     weight: int = Field(ge=0, le=10_000)
@@ -70,7 +71,6 @@ class JudgeState(_Value):
     """Of each rate and exceedance guardrail: its test for harm."""
     peaks: Mapping[str, float] = {}
     """Of each mean guardrail: the greatest log e-value of harm so far."""
-    sample_ratio_peak: float = 0.0
     seen: tuple[Seen, ...] = ()
 
 
@@ -101,8 +101,8 @@ class MetricStatus(_Value):
     noninferiority_bound: float | None = None
     estimate: float | None = None
     """Of a rate or exceedance the ratio challenger / champion, of a mean the difference challenger - champion."""
-    interval: tuple[float, float] | None = None
-    """Confidence sequence of the estimate at level 1 - alpha: valid at all looks together."""
+    interval: tuple[float, float | None] | None = None
+    """Confidence sequence of the estimate at level 1 - alpha, at all looks together; an end of None is no limit."""
     units: tuple[int, int] = (0, 0)
     events: tuple[int, int] = (0, 0)
     """Bad units; of a mean the labelled units."""
@@ -125,5 +125,5 @@ class Judgement(_Value):
     """Every metric of the promotion list passes, and nothing harms, holds or is unmeasured."""
     sample_ratio_log_e: float
     prediction_distance: float | None
-    """Jensen-Shannon distance (base 2) of the arms' predictions; None when too few were seen."""
+    """Jensen-Shannon distance (base 2) of the arms' predictions beyond chance; None when too few were seen."""
     reasons: tuple[str, ...]

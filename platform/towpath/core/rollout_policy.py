@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from towpath.core.declaration import Declaration, Duration
-from towpath.core.guardrails import HOLDS, Exceedance, Guardrail, HardLimit, HoldRule, Mean, Promotion
+from towpath.core.guardrails import CHAMPION_P99, HOLDS, Guardrail, HardLimit, HoldRule, Mean, Promotion, bound_of
 
 
 def _whole_basis_points(percent: float) -> float:
@@ -163,7 +163,7 @@ class RolloutPolicy(Declaration):
     @property
     def frozen(self) -> tuple[str, ...]:
         """Guardrails whose threshold or cap is measured on the champion when the rollout starts."""
-        return tuple(one.name for one in self.guardrails if bound_of(one) == "championP99")
+        return tuple(one.name for one in self.guardrails if bound_of(one) == CHAMPION_P99)
 
     def _of_names(self) -> Iterator[str]:
         for what, names in (
@@ -205,17 +205,6 @@ class RolloutPolicy(Declaration):
         for limit in self.hard_limits:
             if limit.metric not in rates:
                 yield f"hardLimits names the metric {limit.metric!r}; valid: {', '.join(rates) or 'none'}"
-
-
-def bound_of(guardrail: Guardrail) -> str | float | None:
-    """The threshold or cap that a guardrail declares."""
-    match guardrail:
-        case Mean():
-            return guardrail.cap
-        case Exceedance():
-            return guardrail.threshold
-        case _:
-            return None
 
 
 def _margin_fits(guardrail: Guardrail, promotion: Promotion) -> Iterator[str]:
