@@ -43,12 +43,11 @@ def of_rate(
     """A rate or exceedance: the error-arm test."""
     promotion = policy.margin(guardrail.name)
     counts = [count for _, count in _counts(guardrail.name, strata)]
-    bad = sum(count.challenger for count in counts)
     status = _status(policy, guardrail, rates.log_e_harm(bet), bet.peak, strata).model_copy(
         update={
             "estimate": rates.ratio_estimate(counts),
             "interval": rates.ratio_interval(counts, policy.alpha),
-            "events": (sum(count.total for count in counts) - bad, bad),
+            "events": tuple(sum(arm.bad.get(guardrail.name, 0) for arm in arms) for arms in _arms(strata)),
         }
     )
     log_e = _log_e_no_worse(policy, promotion, counts, strata) if promotion else None

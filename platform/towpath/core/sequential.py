@@ -45,11 +45,14 @@ _WIDEST = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Count:
-    """Bad units, of the challenger and of both arms, under one weight: `share` of units assigned to the challenger."""
+    """Bad units, of the challenger and of both arms, under one weight; fractions when they are expected, not counted.
+
+    `share`: of units, assigned to the challenger.
+    """
 
     share: float
-    challenger: int
-    total: int
+    challenger: float
+    total: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +122,7 @@ def log_e_no_worse(counts: Sequence[Count], margin: float) -> float:
     return log_sum([math.log(stake) + log_ratio(counts, margin**power) - at_margin for power, stake in _NO_WORSE])
 
 
-def log_e_below(bad: int, units: int, floor: float) -> float:
+def log_e_below(bad: float, units: float, floor: float) -> float:
     """Log e-value against "a unit of the challenger turns bad with a chance of at least `floor`".
 
     What an error-arm test cannot say: that hardly anything bad happened at all. Exact when units are independent and
