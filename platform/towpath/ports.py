@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from towpath.core.contract import Contract
 from towpath.core.evidence import Finding, Record, RecordKind
-from towpath.core.guardrails import Event, Measure
 from towpath.core.looks import Look
 from towpath.core.rollout import Rollout, Telemetry
+from towpath.core.rollout_policy import RolloutPolicy
 
 # --- the record -------------------------------------------------------------------------------------------------------
 
@@ -123,14 +123,19 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What the champion's recent log says: how many units, how often something bad, the 99th percentiles."""
+    """What the champion's recent log says, as far as a policy's guardrails ask.
+
+    `thresholds`: of each guardrail with `championP99`, by name: the 99th percentile of single predictions. `rates`: as
+    `towpath.core.rollout_power` wants them: of a rate or exceedance the share of bad units, of a mean the standard
+    deviation over units of the capped mean. What nothing is known of is left out of both.
+    """
 
     since: datetime
     until: datetime
     requests: int
     units: int  # distinct ones; requests where the policy names no unit
-    rates: Mapping[Event, float]  # share of units with at least one such event
-    p99: Mapping[Measure, float]  # of single predictions; a measure of which nothing is known is left out
+    thresholds: Mapping[str, float]
+    rates: Mapping[str, float]
 
 
 class Evidence(Protocol):
@@ -148,7 +153,7 @@ class Evidence(Protocol):
         """Whether the gateways are heard and hold the rollout, and what the shadow has seen."""
         ...
 
-    def baseline(self, project: str, *, model: str, unit: str | None, since: datetime) -> Baseline | None:
+    def baseline(self, project: str, *, model: str, policy: RolloutPolicy, since: datetime) -> Baseline | None:
         """What the log says of the model with that digest, as champion, since then; None when it says nothing."""
         ...
 
