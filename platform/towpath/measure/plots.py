@@ -1,30 +1,23 @@
-"""Plots of an evaluation as PNG files: calibration, ROC, importance and slices.
-
-Matplotlib's object interface on its own canvas, under its default style whatever the reader has configured, without
-time or software in the file: the same figures give the same bytes (with the same Matplotlib).
-"""
+"""Plots of an evaluation as PNG files: calibration, ROC, importance and slices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
-from towpath.core.errors import BadInput, Unwritable
+from towpath.core.errors import BadInput
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Bin, Metrics, Scored, reliability
+from towpath.measure.plots_style import BLUE, GREY, INK, ORANGE, RED, clean, figure, save, short, title
 from towpath.measure.slices import Group
 from towpath.measure.verdicts import count, number
 
-DPI = 120
-INK, BLUE, ORANGE, RED, GREY, PALE = "#222b33", "#1f6fb2", "#c96a12", "#b3261e", "#7a858f", "#dfe5ea"
 _MOST_BARS = 25
 _MOST_GROUPS = 60
 
@@ -34,12 +27,12 @@ def calibration(path: Path, labels: ArrayLike, probabilities: ArrayLike, metrics
     bins = reliability(labels, probabilities)
 
     def draw() -> Figure:
-        figure = _figure(6.4, 6.6)
-        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
+        drawn = figure(6.4, 6.6)
+        upper, lower = drawn.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
         _draw_bins(upper, bins, float(np.max(np.asarray(probabilities))))
         lower.hist(np.asarray(probabilities, dtype=np.float64), bins=np.linspace(0, 1, 51), color=BLUE, alpha=0.55)
         error = metrics.calibration
-        _title(
+        title(
             upper,
             "Calibration",
             f"Expected calibration error {number(error.value)} (interval {number(error.low)} to {number(error.high)}, "
@@ -48,11 +41,11 @@ def calibration(path: Path, labels: ArrayLike, probabilities: ArrayLike, metrics
         upper.set_ylabel("observed rate")
         lower.set_ylabel("rows")
         lower.set_xlabel("predicted probability")
-        _clean(upper)
-        _clean(lower)
-        return figure
+        clean(upper)
+        clean(lower)
+        return drawn
 
-    return _save(draw, path)
+    return save(draw, path)
 
 
 def _draw_bins(axes: Any, bins: Sequence[Bin], highest: float) -> None:
@@ -89,14 +82,14 @@ def roc(
     """The ROC curve of the candidate, and of the champion when there is one."""
 
     def draw() -> Figure:
-        figure = _figure(6.4, 6.0)
-        axes = figure.subplots()
+        drawn = figure(6.4, 6.0)
+        axes = drawn.subplots()
         area = metrics.roc_auc
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="chance")
         if champion is not None:
             _draw_curve(axes, labels, champion, ORANGE, "champion")
         _draw_curve(axes, labels, probabilities, BLUE, "candidate")
-        _title(
+        title(
             axes,
             "ROC curve",
             f"ROC AUC {number(area.value)} (interval {number(area.low)} to {number(area.high)}, bound "
@@ -109,10 +102,10 @@ def roc(
         axes.set_ylim(-0.01, 1.01)
         axes.set_aspect("equal")
         axes.legend(loc="lower right", frameon=False)
-        _clean(axes)
-        return figure
+        clean(axes)
+        return drawn
 
-    return _save(draw, path)
+    return save(draw, path)
 
 
 def _draw_curve(axes: Any, labels: ArrayLike, probabilities: ArrayLike, colour: str, label: str) -> None:
@@ -130,8 +123,8 @@ def importances(path: Path, found: Sequence[Importance]) -> Path:
     shown = list(found[:_MOST_BARS])[::-1]
 
     def draw() -> Figure:
-        figure = _figure(7.2, 1.7 + 0.28 * len(shown))
-        axes = figure.subplots()
+        drawn = figure(7.2, 1.7 + 0.28 * len(shown))
+        axes = drawn.subplots()
         increases = [item.increase for item in shown]
         axes.barh(
             range(len(shown)),
@@ -142,17 +135,17 @@ def importances(path: Path, found: Sequence[Importance]) -> Path:
             height=0.68,
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
         )
-        axes.set_yticks(range(len(shown)), [_short(item.column) for item in shown])
+        axes.set_yticks(range(len(shown)), [short(item.column) for item in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_xlabel("increase in log loss when shuffled (nats), ± 1 sd")
         more = f", the first {len(shown)} of {len(found)}" if len(found) > len(shown) else ""
         best = found[0]
-        _title(axes, "Permutation importance", f"Strongest: {_short(best.column)}, +{number(best.increase)} nats{more}")
-        _clean(axes, grid="x")
-        return figure
+        title(axes, "Permutation importance", f"Strongest: {short(best.column)}, +{number(best.increase)} nats{more}")
+        clean(axes, grid="x")
+        return drawn
 
-    return _save(draw, path)
+    return save(draw, path)
 
 
 def groups(path: Path, found: Sequence[Group]) -> Path:
@@ -166,22 +159,22 @@ def groups(path: Path, found: Sequence[Group]) -> Path:
 
     def draw() -> Figure:
         heights = [len(members) + 1.5 for _, members in panels]
-        figure = _figure(7.2, 1.6 + 0.25 * sum(heights))
-        rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+        drawn = figure(7.2, 1.6 + 0.25 * sum(heights))
+        rows = drawn.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         for axes, (name, members) in zip(rows, panels, strict=True):
             _draw_groups(axes, name, members)
         missed = sum(1 for group in judged if group.roc_auc is not None and group.roc_auc.low < group.bound)
         verdict = f"{missed} do not meet their bound" if missed else "all meet their bound"
         unjudged = len(found) - len(judged)
         small = f"; {unjudged} too small to judge" if unjudged else ""
-        _title(
+        title(
             rows[0], "Slices", f"{count(len(judged), 'group')} judged, {verdict} with the interval's lower end{small}"
         )
         rows[-1].set_xlabel("ROC AUC and its interval")
-        figure.align_ylabels(rows)
-        return figure
+        drawn.align_ylabels(rows)
+        return drawn
 
-    return _save(draw, path)
+    return save(draw, path)
 
 
 def _worst(members: Sequence[Group]) -> list[Group]:
@@ -212,45 +205,6 @@ def _draw_groups(axes: Any, name: str, members: Sequence[Group]) -> None:
         color=INK,
         va="center",
     )
-    axes.set_yticks(places, [f"{_short(group.value)}  ({group.rows:,})" for group in members])
-    axes.set_ylabel(f"{_short(name)} (rows)")
-    _clean(axes, grid="x")
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _title(axes: Any, what: str, figures: str) -> None:
-    axes.set_title(f"{what}\n", loc="left", fontsize=13, fontweight="bold", color=INK)
-    subtitle = axes.annotate(
-        figures, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=INK
-    )
-    subtitle.set_in_layout(False)  # a long one shall run over the edge rather than squeeze the plot
-
-
-def _clean(axes: Any, *, grid: str = "both") -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
-    axes.grid(visible=True, axis=grid, color=PALE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, labelsize=9)
-
-
-def _short(text: str, length: int = 32) -> str:
-    """Long names lose their middle: columns of one family differ at their ends."""
-    return text if len(text) <= length else f"{text[: length // 2]}…{text[-(length // 2 - 1) :]}"
-
-
-def _save(draw: Callable[[], Figure], path: Path) -> Path:
-    """Draw under Matplotlib's own style and write the PNG. Raises `Unwritable`."""
-    with matplotlib.style.context("default"):
-        try:
-            draw().savefig(path, format="png", metadata={"Software": None})
-        except OSError as error:
-            raise Unwritable(f"The plot {path.name} cannot be written: {error}.", value=path) from error
-    return path
+    axes.set_yticks(places, [f"{short(group.value)}  ({group.rows:,})" for group in members])
+    axes.set_ylabel(f"{short(name)} (rows)")
+    clean(axes, grid="x")
