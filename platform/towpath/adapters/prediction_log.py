@@ -3,7 +3,7 @@
 `<root>/<project>/predictions/<YYYY-MM-DD>/<worker>-<n>-<mark>.parquet` and the same under `labels`, the day being the
 request's (UTC). A spool file always makes the same files of the same names, so shipping it again (after a kill between
 storing and removing it) changes nothing. The mark is of its first line: another gateway's worker of the same name and
-number has another one, and never replaces it.
+number has another one, and never replaces it. What no gateway wrote (`write`) lies in a folder `batch` below the day.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PredictionLog:
                 hint="Use letters, digits, dots, underscores and hyphens.",
             )
         counted = _Counted()
-        self._store(counted.through([lines.checked(rows)]), name)
+        self._store(counted.through([lines.checked(rows)]), f"batch/{name}")
         return counted.shipped
 
     def _store(self, found: Iterable[lines.Lines], name: str) -> None:

@@ -1,0 +1,112 @@
+"""What a look asks of a log, as SQL over the reader's tables `log` and `labels`.
+
+Sums are of whole numbers (billionths), so that they do not depend on the order in which threads add: the same log gives
+the same look to the last bit.
+"""
+
+from __future__ import annotations
+
+from towpath.core.guardrails import Event, Measure
+
+NANO = 1_000_000_000
+_CHANCE = "greatest(least(prediction, 1 - 2.220446049250313e-16), 2.220446049250313e-16)"
+_VALUES = {
+    Measure.LATENCY_MS: "latency_ms",
+    Measure.LOG_LOSS: f"CASE WHEN prediction IS NOT NULL THEN CASE label WHEN 1 THEN -ln({_CHANCE}) "
+    f"WHEN 0 THEN -ln(1 - {_CHANCE}) END END",
+    Measure.BRIER: "(prediction - label) ** 2",
+}
+_EVENTS = {Event.ERROR: "failed", Event.FALLBACK: "stood_in"}
+
+
+def served(*, by_request: bool, labelled: bool, arms: tuple[str, ...] = ("champion", "challenger")) -> str:
+    """Make `served`: the rows that answered somebody, each with the first label of its prediction when there is one.
+
+    Assignment at weight 0 is none. A label names a prediction by its request and row, or all predictions of a key.
+    """
+    unit = "request" if by_request else "unit"
+    rows = f"""
+        SELECT instant, request, row_number, step, weight, arm, {unit} AS unit, key, prediction, latency_ms, failed, stood_in
+        FROM log WHERE arm IN ({", ".join(f"'{arm}'" for arm in arms)})"""
+    if not labelled:
+        return f"CREATE OR REPLACE TEMP VIEW served AS SELECT *, NULL::TINYINT AS label FROM ({rows})"
+    return f"""
+    CREATE OR REPLACE TEMP TABLE served AS
+    WITH rows AS ({rows}),
+    named AS (SELECT request, row_number, min(instant) AS instant, arg_min(label, instant * 2 + label) AS label
+              FROM labels WHERE request IS NOT NULL GROUP BY request, row_number),
+    keyed AS (SELECT key, min(instant) AS instant, arg_min(label, instant * 2 + label) AS label
+              FROM labels WHERE request IS NULL GROUP BY key)
+    SELECT rows.*, CASE WHEN keyed.instant IS NULL OR named.instant <= keyed.instant THEN named.label ELSE keyed.label END AS label
+    FROM rows
+    LEFT JOIN named ON named.request = rows.request AND named.row_number = rows.row_number
+    LEFT JOIN keyed ON keyed.key = rows.key"""
+
+
+EXPOSED = "unit IS NOT NULL AND weight > 0"
+UNITS = f"""
+    SELECT step, weight, arm, count(*), count(*) FILTER (labels > 0) FROM (
+        SELECT step, weight, arm, unit, count(label) AS labels FROM served WHERE {EXPOSED} GROUP BY ALL)
+    GROUP BY ALL"""
+REQUESTS = "SELECT count(DISTINCT request), count(*) FILTER (unit IS NULL) FROM served WHERE weight > 0"
+SCORES = f"""
+    SELECT step, weight, arm, least(19, floor(prediction * 20))::INTEGER AS bin, count(*) FROM served
+    WHERE {EXPOSED} AND NOT stood_in AND prediction BETWEEN 0 AND 1 GROUP BY ALL"""
+
+
+def event(kind: Event) -> str:
+    """A condition on a row: it met that event."""
+    return _EVENTS[kind]
+
+
+def above(measure: Measure) -> str:
+    """A condition on a row, with one value: its measure lies above."""
+    return f"{_VALUES[measure]} > ?"
+
+
+def first_bad(condition: str) -> str:
+    """Units by the stratum and arm of their first row that meets the condition, first by time."""
+    return f"""
+    SELECT step, weight, arm, count(*) FROM (
+        SELECT DISTINCT ON (unit) step, weight, arm FROM served WHERE {EXPOSED} AND ({condition})
+        ORDER BY instant, request, row_number, arm)
+    GROUP BY ALL"""
+
+
+def ever_bad(condition: str) -> str:
+    """The challenger's units that ever met the condition, and all of its units."""
+    return f"""
+    SELECT count(DISTINCT unit) FILTER ({condition}), count(DISTINCT unit) FROM served
+    WHERE {EXPOSED} AND arm = 'challenger'"""
+
+
+def moments(measure: Measure) -> str:
+    """Count, sum and sum of squares, in billionths, of each unit's mean value capped at one value."""
+    return f"""
+    SELECT step, weight, arm, count(*), sum(mean), sum(mean * mean) FROM (
+        SELECT step, weight, arm, round(sum(nano) / count(nano))::HUGEINT AS mean FROM (
+            SELECT step, weight, arm, unit, round(least({_VALUES[measure]}, ?) * {NANO})::BIGINT AS nano
+            FROM served WHERE {EXPOSED})
+        WHERE nano IS NOT NULL GROUP BY step, weight, arm, unit)
+    GROUP BY ALL"""
+
+
+def share_bad(condition: str) -> str:
+    """The share of units that ever met the condition, of those of which it is known; null when there are none."""
+    return f"""
+    SELECT count(*) FILTER (bad) / nullif(count(*), 0) FROM (
+        SELECT unit, bool_or({condition}) AS bad FROM served WHERE unit IS NOT NULL GROUP BY unit)
+    WHERE bad IS NOT NULL"""
+
+
+def deviation(measure: Measure) -> str:
+    """The standard deviation over units of the mean value capped at one value; null for fewer than two units."""
+    return f"""
+    SELECT stddev_samp(mean) FROM (
+        SELECT unit, avg(least({_VALUES[measure]}, ?)) AS mean FROM served WHERE unit IS NOT NULL
+        GROUP BY unit ORDER BY unit)"""
+
+
+def p99(measure: Measure) -> str:
+    """The 99th percentile of single predictions; null when there are none."""
+    return f"SELECT quantile_cont({_VALUES[measure]}, 0.99) FROM served"
