@@ -11,12 +11,13 @@ from towpath import telemetry
 from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.gates import Stage
 from towpath.path import ORDER
-from towpath.ports import FeatureStore, Ledger, Objects, Progress, Transforms
+from towpath.ports import Evidence, FeatureStore, Ledger, Objects, Progress, Sources, Transforms
 from towpath.project import Project
 from towpath.settings import Settings
 
 if TYPE_CHECKING:
     from towpath.adapters.prediction_log import PredictionLog
+    from towpath.adapters.prediction_log_labels import LabelTables
     from towpath.adapters.s3_client import S3Settings
     from towpath.stages.work import Ports, Work
 
@@ -79,6 +80,29 @@ def open_prediction_log(settings: Settings) -> PredictionLog:
     from towpath.adapters.prediction_log_places import place
 
     return PredictionLog(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)))
+
+
+def open_evidence(settings: Settings) -> Evidence:
+    """The prediction log's reader, for judging rollouts."""
+    from towpath.adapters.prediction_log_evidence import PredictionLogEvidence
+    from towpath.adapters.prediction_log_places import place
+
+    return PredictionLogEvidence(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)), clock=now)
+
+
+def open_labels(settings: Settings) -> LabelTables:
+    """What writes tables of labels to the prediction log."""
+    from towpath.adapters.prediction_log_labels import LabelTables
+    from towpath.adapters.prediction_log_places import place
+
+    return LabelTables(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)), clock=now)
+
+
+def open_sources(settings: Settings) -> Sources:
+    """What reads sources by their address."""
+    from towpath.adapters.sources import UriSources
+
+    return UriSources(s3=_s3(settings))
 
 
 def open_ports(settings: Settings) -> Ports:

@@ -138,7 +138,9 @@ class PredictionLogEvidence:
 
 
 def _baseline(reader: Reader, policy: RolloutPolicy, since: datetime) -> Baseline | None:
-    requests, units, until = reader.ask("SELECT count(DISTINCT request), count(DISTINCT unit), max(instant) FROM served")[0]
+    requests, units, until = reader.ask(
+        "SELECT count(DISTINCT request), count(DISTINCT unit), max(instant) FROM served"
+    )[0]
     if not requests:
         return None
     thresholds: dict[str, float] = {}

@@ -26,7 +26,8 @@ def served(*, by_request: bool, labelled: bool, arms: tuple[str, ...] = ("champi
     """
     unit = "request" if by_request else "unit"
     rows = f"""
-        SELECT instant, request, row_number, step, weight, arm, {unit} AS unit, key, prediction, latency_ms, failed, stood_in
+        SELECT instant, request, row_number, step, weight, arm, {unit} AS unit, key, prediction, latency_ms, failed,
+            stood_in
         FROM log WHERE arm IN ({", ".join(f"'{arm}'" for arm in arms)})"""
     if not labelled:
         return f"CREATE OR REPLACE TEMP VIEW served AS SELECT *, NULL::TINYINT AS label FROM ({rows})"
@@ -37,7 +38,8 @@ def served(*, by_request: bool, labelled: bool, arms: tuple[str, ...] = ("champi
               FROM labels WHERE request IS NOT NULL GROUP BY request, row_number),
     keyed AS (SELECT key, min(instant) AS instant, arg_min(label, instant * 2 + label) AS label
               FROM labels WHERE request IS NULL GROUP BY key)
-    SELECT rows.*, CASE WHEN keyed.instant IS NULL OR named.instant <= keyed.instant THEN named.label ELSE keyed.label END AS label
+    SELECT rows.*,
+        CASE WHEN keyed.instant IS NULL OR named.instant <= keyed.instant THEN named.label ELSE keyed.label END AS label
     FROM rows
     LEFT JOIN named ON named.request = rows.request AND named.row_number = rows.row_number
     LEFT JOIN keyed ON keyed.key = rows.key"""

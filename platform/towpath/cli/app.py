@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from towpath import __version__
-from towpath.cli import check, doctor, gates, ledger, monitor, options, promote, run, schema, show, status, up
+from towpath.cli import check, doctor, feedback, gates, ledger, monitor, options, promote, run, schema, show, status, up
 
 app = typer.Typer(
     name="towpath",
@@ -82,6 +82,7 @@ for _command, _panel in (
     (show.show, _PATH),
     (promote.promote, _PATH),
     (monitor.monitor, _PATH),
+    (feedback.feedback, _PATH),
     (gates.gates, _RECORD),
     (schema.schema, _RECORD),
     (doctor.doctor, _PLACE),
