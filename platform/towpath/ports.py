@@ -120,6 +120,8 @@ class Rollouts(Protocol):
         """Extend the lease of that generation, never shorten it; False when the rollout has moved on."""
         ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:

@@ -30,7 +30,9 @@ def test_our_names_stand_beside_those_of_others(url: str, raw: Raw) -> None:
         connection.execute(text("INSERT INTO alembic_version VALUES ('of another service')"))
     SqlLedger.open(url, clock=ticking()).close()
     with raw() as connection:
-        assert set(inspect(connection).get_table_names()) == {"alembic_version", "towpath_records", VERSION_TABLE}
+        assert set(inspect(connection).get_table_names()) == {
+            *("alembic_version", "towpath_records", "towpath_rollouts", VERSION_TABLE)
+        }
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "of another service"
 
 

@@ -64,25 +64,13 @@ class SqlLedger:
         """
         chain.check(draft, actor)
         with self._database.writing() as connection:
-            if draft.key is not None and (found := _one(connection, _rows().where(records.c.key == draft.key))):
-                return chain.read(found)
-            last = _one(connection, _last())
-            record = chain.seal(
-                draft,
-                previous=last.hash if last else None,
-                sequence=last.sequence + 1 if last else 1,
-                at=self._clock(),
-                actor=actor,
-            )
-            connection.execute(insert(records), asdict(chain.store(record)))
-        return record
+            return keyed(connection, draft.key) or write(connection, draft, actor=actor, clock=self._clock)
 
     def find(self, key: str) -> Record | None:
         """The record written under that key."""
         chain.check_text(key=key)
         with self._database.reading() as connection:
-            found = _one(connection, _rows().where(records.c.key == key))
-        return chain.read(found) if found else None
+            return keyed(connection, key)
 
     def head(self) -> Record | None:
         """The last record. Its sequence and hash, noted elsewhere, show later whether the end was cut off."""
@@ -127,6 +115,26 @@ class SqlLedger:
             query = _rows().order_by(records.c.sequence).execution_options(yield_per=_PAGE)
             with connection.execute(query) as result:
                 return chain.verify_stored(_stored(row) for row in result.mappings())
+
+
+def keyed(connection: Connection, key: str | None) -> Record | None:
+    """The record written under that key."""
+    found = None if key is None else _one(connection, _rows().where(records.c.key == key))
+    return chain.read(found) if found else None
+
+
+def write(connection: Connection, draft: Draft, *, actor: str, clock: Callable[[], datetime]) -> Record:
+    """Append a record in a transaction that holds the lock of writers."""
+    last = _one(connection, _last())
+    record = chain.seal(
+        draft,
+        previous=last.hash if last else None,
+        sequence=last.sequence + 1 if last else 1,
+        at=clock(),
+        actor=actor,
+    )
+    connection.execute(insert(records), asdict(chain.store(record)))
+    return record
 
 
 def _rows() -> Select[Any]:

@@ -1,10 +1,10 @@
-"""The one table of records, as queries see it. `migrations` creates it; a test holds the two to each other."""
+"""The tables, as queries see them. `migrations` creates them; a test holds the two to each other."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text, text
 
 RECORDS: Final = "towpath_records"
 VERSION_TABLE: Final = "towpath_ledger_version"
@@ -31,4 +31,23 @@ records = Table(
     CheckConstraint("sequence >= 1 AND (sequence = 1) = (previous IS NULL)", name="towpath_records_first"),
     Index("towpath_records_project", "project", "sequence"),
     Index("towpath_records_candidate", "candidate", "sequence"),
+)
+
+rollouts = Table(
+    "towpath_rollouts",
+    metadata,
+    Column("rollout_id", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("is_open", Integer, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("lease", Text),
+    Column("body", Text, nullable=False),
+    Index(
+        "towpath_rollouts_open",
+        "project",
+        unique=True,
+        sqlite_where=text("is_open = 1"),
+        postgresql_where=text("is_open = 1"),
+    ),
 )

@@ -1,0 +1,165 @@
+"""The rollouts in the ledger's database: rows that change, each change in one transaction with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, update
+
+from towpath.core.errors import Denied, IntegrityError, NotFound
+from towpath.core.evidence import Record
+from towpath.core.rollout import Rollout
+from towpath.ledger import chain, schema
+from towpath.ledger.canonical import canonical, parse, stamp
+from towpath.ledger.engine import Database, connect
+from towpath.ledger.sql import keyed, write
+from towpath.ledger.table import rollouts
+from towpath.ports import Draft
+
+
+class SqlRollouts:
+    """Every rollout, in SQLite or PostgreSQL. Safe for threads and for any number of processes.
+
+    Raises what `SqlLedger` raises, and `Denied` to whoever comes second.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    @classmethod
+    def at(cls, url: str, *, clock: Callable[[], datetime]) -> Self:
+        """The rollouts of the ledger at that URL, whose tables are created or upgraded. Close it after use."""
+        database = connect(url)
+        try:
+            schema.upgrade(database)
+        except BaseException:
+            database.engine.dispose()
+            raise
+        return cls(database, clock)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, project: str) -> Rollout | None:
+        """The project's rollout that is in no final phase."""
+        chain.check_text(project=project)
+        with self._database.reading() as connection:
+            return _open(connection, project)
+
+    def get(self, rollout_id: str) -> Rollout:
+        """Raises `NotFound`."""
+        chain.check_text(rollout_id=rollout_id)
+        with self._database.reading() as connection:
+            row = connection.execute(_rows().where(rollouts.c.rollout_id == rollout_id)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(
+                f"There is no rollout {rollout_id!r}.", value=rollout_id, hint="`towpath rollout status` lists them."
+            )
+        return _read(row)
+
+    def history(self, project: str) -> tuple[Rollout, ...]:
+        """Every rollout of the project, the newest first."""
+        chain.check_text(project=project)
+        query = _rows().where(rollouts.c.project == project).order_by(rollouts.c.started_at.desc())
+        with self._database.reading() as connection:
+            return tuple(_read(row) for row in connection.execute(query).mappings())
+
+    def create(self, rollout: Rollout, draft: Draft, *, actor: str) -> Record:
+        """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open."""
+        chain.check(draft, actor)
+        with self._database.writing() as connection:
+            if (other := _open(connection, rollout.project)) is not None:
+                raise Denied(
+                    f"Rollout {other.rollout_id} of {rollout.project} is {other.phase}; one at a time.",
+                    value=other.rollout_id,
+                    hint="Let it come to its end, or end it: `towpath rollout abort`, `towpath rollout rollback`.",
+                )
+            fields = {"rollout_id": rollout.rollout_id, "project": rollout.project}
+            started = stamp(rollout.started_at)
+            connection.execute(insert(rollouts), {**fields, "started_at": started, "lease": None, **_moving(rollout)})
+            return _recorded(connection, draft, actor=actor, clock=self._clock)
+
+    def advance(self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str) -> Record | None:
+        """Replace `before` by `after`, row and record in one transaction.
+
+        Raises `Denied`, and writes nothing, when the generation is no longer that of `before`, or when a record has the
+        draft's key already. The lease stays what it is.
+        """
+        if draft is not None:
+            chain.check(draft, actor)
+        mine = (rollouts.c.rollout_id == before.rollout_id) & (rollouts.c.generation == before.generation)
+        with self._database.writing() as connection:
+            changed = connection.execute(update(rollouts).where(mine), _moving(after))
+            if changed.rowcount != 1:
+                raise Denied(
+                    f"Rollout {before.rollout_id} has moved on from generation {before.generation}.",
+                    value=before.generation,
+                    hint="Look where it is now (`towpath rollout status`), and decide again.",
+                )
+            return None if draft is None else _recorded(connection, draft, actor=actor, clock=self._clock)
+
+    def renew(self, rollout_id: str, generation: int, until: datetime) -> bool:
+        """Extend the lease of that generation, never shorten it; False when the rollout has moved on."""
+        mine = (rollouts.c.rollout_id == rollout_id) & (rollouts.c.generation == generation)
+        shorter = or_(rollouts.c.lease.is_(None), rollouts.c.lease < stamp(until))
+        with self._database.writing() as connection:
+            connection.execute(update(rollouts).where(mine & shorter), {"lease": stamp(until)})
+            return connection.execute(select(rollouts.c.rollout_id).where(mine)).first() is not None
+
+
+def _recorded(connection: Connection, draft: Draft, *, actor: str, clock: Callable[[], datetime]) -> Record:
+    """Append the draft, or end the transaction: what stands under its key was decided by another."""
+    if (other := keyed(connection, draft.key)) is not None:
+        raise Denied(
+            f"{other.actor} decided this before, in record {other.sequence}.",
+            value=other.sequence,
+            hint="Look where it is now (`towpath rollout status`), and decide again.",
+        )
+    return write(connection, draft, actor=actor, clock=clock)
+
+
+def _moving(rollout: Rollout) -> dict[str, Any]:
+    """The columns that a new generation changes. The lease has a column of its own: it is renewed without one."""
+    body = rollout.model_dump(mode="json", exclude={"lease_until"})
+    return {"generation": rollout.generation, "is_open": int(rollout.open), "body": canonical(body)}
+
+
+def _open(connection: Connection, project: str) -> Rollout | None:
+    query = _rows().where((rollouts.c.project == project) & (rollouts.c.is_open == 1))
+    row = connection.execute(query).mappings().one_or_none()
+    return _read(row) if row is not None else None
+
+
+def _rows() -> Select[Any]:
+    return select(rollouts.c.rollout_id, rollouts.c.generation, rollouts.c.lease, rollouts.c.body)
+
+
+def _read(row: RowMapping) -> Rollout:
+    """Raises `IntegrityError` when the row holds no rollout, or another than its key and generation say."""
+    try:
+        found = Rollout.model_validate({**parse(row["body"]), "lease_until": row["lease"]})
+    except (ValueError, TypeError, ValidationError) as error:
+        raise _changed(row, "holds no rollout") from error
+    if (found.rollout_id, found.generation) != (row["rollout_id"], row["generation"]):
+        raise _changed(row, "holds another rollout or generation")
+    return found
+
+
+def _changed(row: RowMapping, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"The row of rollout {row['rollout_id']} {what}.",
+        gate=chain.GATE,
+        value=row["rollout_id"],
+        hint="Someone changed the database. Restore it from its backup; until then the champion serves alone.",
+    )
