@@ -125,7 +125,7 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What the champion's recent log says, as far as a policy's guardrails ask.
+    """What the champion's recent log says, as far as a policy's guardrails ask: from its first request to its last.
 
     `thresholds`: of each guardrail with `championP99`, by name: the 99th percentile of single predictions. `rates`: as
     `towpath.core.rollout_power` wants them: of a rate or exceedance the share of bad units, of a mean the standard

@@ -110,7 +110,7 @@ class PredictionLogEvidence:
             reader.refresh(self._today())
             reader.ask("DELETE FROM log WHERE instant < ?", [round(since.timestamp() * 1_000_000)])
             reader.ask(sql.served(by_request=policy.unit is None, labelled=True, arms=("champion",)))
-            return _baseline(reader, policy, since)
+            return _baseline(reader, policy)
         finally:
             reader.close()
 
@@ -137,9 +137,9 @@ class PredictionLogEvidence:
         return self._clock().astimezone(UTC).date()
 
 
-def _baseline(reader: Reader, policy: RolloutPolicy, since: datetime) -> Baseline | None:
-    requests, units, until = reader.ask(
-        "SELECT count(DISTINCT request), count(DISTINCT unit), max(instant) FROM served"
+def _baseline(reader: Reader, policy: RolloutPolicy) -> Baseline | None:
+    requests, units, first, until = reader.ask(
+        "SELECT count(DISTINCT request), count(DISTINCT unit), min(instant), max(instant) FROM served"
     )[0]
     if not requests:
         return None
@@ -160,7 +160,9 @@ def _baseline(reader: Reader, policy: RolloutPolicy, since: datetime) -> Baselin
         else:
             found = reader.ask(sql.deviation(guardrail.of), [bound])[0][0]
         rates |= {} if found is None else {guardrail.name: found}
-    return Baseline(since=since, until=_time(until), requests=requests, units=units, thresholds=thresholds, rates=rates)
+    return Baseline(
+        since=_time(first), until=_time(until), requests=requests, units=units, thresholds=thresholds, rates=rates
+    )
 
 
 def _bound(guardrail: Guardrail, thresholds: Mapping[str, float]) -> float | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from towpath.core import digest as digests
-from towpath.core import names
-from towpath.core.errors import Denied, IntegrityError
-from towpath.core.evidence import Candidate, Record, RecordKind
+from towpath.core.errors import Denied
+from towpath.core.evidence import Candidate, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.policy import Decision, Policy, Verdict, decide
-from towpath.ports import Draft, Verification
+from towpath.ports import Draft
+from towpath.stages.succession import champions, require_whole, show, succession
 from towpath.stages.train import trained
 from towpath.stages.work import ChampionRecord, Work, champion
 
@@ -19,16 +19,22 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
     """Decide on the candidate, write the decision, and move the champion alias when it is PROMOTE.
 
     A refusal is written too. Raises `IntegrityError` when the ledger or the stored model is not what was written, and
-    `Denied` without a reason. Promoting the champion again changes nothing.
+    `Denied` without a reason, or when the charter wants a rollout. Promoting the champion again changes nothing.
     """
     if len(reason.split()) < 2:
         raise Denied("A promotion needs a reason.", value=reason, hint='Say why, in a few words: --reason "…".')
     require_whole(work.ports.ledger.verify())
     current = champion(work.ports.ledger, work.name)
     if current is not None and current.candidate.digest == candidate.digest:
-        _mirror(candidate, work, current.decision)
+        show(work.ports.models, current)
         return Decision.model_validate({key: current.decision.body[key] for key in Decision.model_fields})
-    decision = decide(Policy(), candidate, champions=_champions(work), now=now)
+    if current is not None and work.project.charter.rollout is not None:
+        raise Denied(
+            f"The charter of {work.name} declares a rollout: a challenger earns its traffic step by step.",
+            value=candidate.id,
+            hint=f'Start it: towpath rollout start {candidate.id} --by "…" --reason "…".',
+        )
+    decision = decide(Policy(), candidate, champions=champions(work.ports.ledger, work.name), now=now)
     if decision.verdict is Verdict.PROMOTE:
         with work.scratch() as folder:
             work.ports.models.verified(trained(candidate.entry(Stage.TRAIN)), target=folder)
@@ -45,7 +51,7 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
             project=work.name,
             candidate=candidate.id,
             stage=Stage.PROMOTE.value,
-            key=_succession(work.name, current) if promoting else None,
+            key=succession(work.name, current) if promoting else None,
             digest=digests.of_json(body),
             body=body,
         ),
@@ -58,40 +64,5 @@ def promote(candidate: Candidate, work: Work, *, reason: str, now: datetime) -> 
             hint="Run the path again, so that the candidate is compared with the new champion.",
         )
     if promoting:
-        _mirror(candidate, work, record)
+        show(work.ports.models, ChampionRecord(decision=record, candidate=candidate))
     return decision
-
-
-def _champions(work: Work) -> tuple[str, ...]:
-    """Model digests of every champion so far, the present one last."""
-    decisions = work.ports.ledger.records(project=work.name, kind=RecordKind.DECISION)
-    return tuple(str(record.body["model"]) for record in decisions if record.body["verdict"] == Verdict.PROMOTE)
-
-
-def _succession(project: str, current: ChampionRecord | None) -> str:
-    """A champion has one successor: two promotions that follow the same decision have the same key."""
-    return digests.of_json({"promote": project, "after": current.decision.hash if current else None})
-
-
-def require_whole(verification: Verification) -> None:
-    """Raises `IntegrityError` that names the first bad record, unless the ledger is whole."""
-    if verification.whole:
-        return
-    first = verification.faults[0]
-    raise IntegrityError(
-        f"The ledger is not as it was written: record {first.sequence}: {first.what}.",
-        gate="integrity.ledger",
-        value=str(first.sequence),
-        hint="Nothing is promoted from a ledger that was changed. Restore it from its backup.",
-    )
-
-
-def _mirror(candidate: Candidate, work: Work, record: Record) -> None:
-    """Let MLflow show what the ledger decided: alias and tags. Doing it twice changes nothing."""
-    entry = candidate.entry(Stage.REGISTER)
-    work.ports.models.promote(
-        str(entry.notes["registered_model"]),
-        str(entry.notes["version"]),
-        alias=names.ALIAS_CHAMPION,
-        tags={names.TAG_DECISION: record.hash, names.TAG_OUTCOME: Verdict.PROMOTE.value},
-    )

@@ -17,6 +17,7 @@ from towpath.core import digest as digests
 from towpath.core.errors import IntegrityError, NotFound
 from towpath.core.evidence import Attachment, Candidate, Entry, Finding, Record, RecordKind, Subject
 from towpath.core.gates import Stage
+from towpath.core.policy import Verdict
 from towpath.path import ORDER, may_enter
 from towpath.ports import (
     DataChecks,
@@ -234,11 +235,18 @@ class ChampionRecord:
     candidate: Candidate
 
 
-def champion(ledger: Ledger, project: str, *, before: int | None = None) -> ChampionRecord | None:
-    """The candidate of the last PROMOTE decision (before that sequence number); MLflow's alias has no say."""
-    last: Record | None = None
+def crowning(ledger: Ledger, project: str) -> Iterator[Record]:
+    """The decisions that made a champion, in their order: promotions, and the rollbacks that undid one."""
     for record in ledger.records(project=project, kind=RecordKind.DECISION):
-        if record.body.get("verdict") == "PROMOTE" and (before is None or record.sequence < before):
+        if record.body.get("verdict") in (Verdict.PROMOTE, Verdict.ROLLBACK):
+            yield record
+
+
+def champion(ledger: Ledger, project: str, *, before: int | None = None) -> ChampionRecord | None:
+    """The candidate that the last decision (before that sequence number) made champion; MLflow's alias has no say."""
+    last: Record | None = None
+    for record in crowning(ledger, project):
+        if before is None or record.sequence < before:
             last = record
     if last is None:
         return None

@@ -1,0 +1,199 @@
+"""canary: the rollout's controller. Reads the row, asks for evidence, decides, commits, renews the lease.
+
+Level-triggered: a tick looks at what is committed and at what is so now, never at what happened in between. It may be
+repeated, and killed anywhere: row and record are one transaction, and the next tick goes on from the committed
+generation. It needs the ledger's database and the prediction log; MLflow, Feast and Prefect may be down.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from towpath import __version__, core
+from towpath.core import digest as digests
+from towpath.core.errors import Denied, IntegrityError, NotFound, TowpathError
+from towpath.core.evidence import Record, RecordKind
+from towpath.core.looks import Look
+from towpath.core.policy import Decision, Verdict
+from towpath.core.rollout import Phase, Rollout, Telemetry
+from towpath.core.rollout_decision import Command, Order, RolloutDecision, decision_in
+from towpath.core.rollout_machine import tick
+from towpath.core.rollout_orders import obey
+from towpath.ports import Draft, Evidence, Ledger, Rollouts
+from towpath.stages.succession import crown, require_whole
+from towpath.stages.work import candidate_of, champion
+
+LEASE: Final = timedelta(seconds=90)
+"""How long gateways may expose the challenger without hearing from a controller."""
+STAGE: Final = "rollout"
+_DECIDES: Final = ("guardrails.py", "judge*.py", "looks.py", "rollout*.py", "sequential*.py")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryPorts:
+    """The world, as the controller sees it: two, and who acts."""
+
+    ledger: Ledger
+    rollouts: Rollouts
+    evidence: Evidence
+    actor: str
+
+    def close(self) -> None:
+        self.rollouts.close()
+        self.ledger.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticked:
+    """What a tick did: the rollout as it is committed now, the decision if one was taken, and what stood in the way."""
+
+    rollout: Rollout | None
+    decision: RolloutDecision | None = None
+    faults: tuple[str, ...] = ()
+
+
+def tick_once(ports: CanaryPorts, project: str, now: datetime, *, lease: timedelta = LEASE) -> Ticked:
+    """One look at the project's open rollout; at most one transition.
+
+    Evidence that cannot be read is silence, which the policy answers. Raises what the ledger's database raises, and
+    `IntegrityError` when the row is not the one that was decided: then the lease is not renewed either.
+    """
+    before = ports.rollouts.open(project)
+    if before is None:
+        return Ticked(rollout=None)
+    _require_decided(ports.ledger, before)
+    faults: list[str] = []
+    if (other := _usurper(ports.ledger, before)) is not None:
+        reason = f"record {other.sequence} made {other.candidate} the champion"
+        command = Command(order=Order.SUPERSEDE, author=ports.actor, reason=reason)
+        after, decision = obey(before, command, now)
+    else:
+        look, telemetry = _asked(ports.evidence, before, faults)
+        after, found = tick(before, look, telemetry, now)
+        if found is None:
+            if after.generation != before.generation:
+                ports.rollouts.advance(before, after, None, actor=ports.actor)
+            _renew(ports.rollouts, after, now + lease)
+            return Ticked(rollout=after, faults=tuple(faults))
+        decision = found
+    commit(ports, before, after, decision)
+    _renew(ports.rollouts, after, now + lease)
+    return Ticked(rollout=after, decision=decision, faults=tuple(faults))
+
+
+def give(ports: CanaryPorts, project: str, command: Command, now: datetime) -> Ticked:
+    """Carry out a person's order on the open rollout. Raises `NotFound` without one, and `Denied`."""
+    before = ports.rollouts.open(project)
+    if before is None:
+        raise NotFound(
+            f"Project {project} has no open rollout.", value=project, hint="`towpath rollout start` starts one."
+        )
+    faults: list[str] = []
+    look, _ = _asked(ports.evidence, before, faults)
+    after, decision = obey(before, command, now, look=look)
+    commit(ports, before, after, decision)
+    return Ticked(rollout=after, decision=decision, faults=tuple(faults))
+
+
+def commit(ports: CanaryPorts, before: Rollout, after: Rollout, decision: RolloutDecision) -> Record | None:
+    """Row and record in one transaction, the succession with it. Raises `Denied` when another came first."""
+    drafted = draft(ports.ledger, decision)
+    record = ports.rollouts.advance(
+        before, after, drafted, actor=decision.inputs.command.author if decision.inputs.command else ports.actor
+    )
+    _logger.info(
+        "rollout=%s generation=%d from=%s to=%s verdict=%s reason=%s weight=%d",
+        *(decision.rollout_id, decision.generation, decision.from_state, decision.to_state),
+        *(decision.verdict, decision.reason_code, decision.weight_after),
+    )
+    return record
+
+
+def draft(ledger: Ledger, decision: RolloutDecision) -> Draft:
+    """The ledger record of a decision; of one that makes a champion, the record of the succession with it inside."""
+    written = decision.model_copy(update={"code_digest": code_digest()})
+    crowned = written.crowned()
+    if crowned is None:
+        return Draft(
+            kind=RecordKind.DECISION,
+            project=written.inputs.before.project,
+            candidate=written.challenger.candidate,
+            stage=STAGE,
+            key=digests.of_json({"rollout": written.rollout_id, "generation": written.generation}),
+            digest=digests.of_json(written.body),
+            body=written.body,
+        )
+    verdict, contender = crowned
+    if verdict is Verdict.PROMOTE:
+        require_whole(ledger.verify())
+    project = written.inputs.before.project
+    candidate = candidate_of(ledger, project, contender.digest)
+    reasons = Decision(verdict=verdict, candidate=candidate.id, digest=candidate.digest, reasons=(written.reason,))
+    return crown(reasons, candidate, champion(ledger, project), reason=written.reason, rollout=written.body)
+
+
+def decisions(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, RolloutDecision], ...]:
+    """Every decision on a rollout, in order, with its record."""
+    found = []
+    for record in ledger.records(project=rollout.project, kind=RecordKind.DECISION):
+        decision = decision_in(record.body)
+        if decision is not None and decision.rollout_id == rollout.rollout_id:
+            found.append((record, decision))
+    return tuple(found)
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the code that judges and decides, and of the version it belongs to."""
+    folder = Path(core.__file__).parent
+    files = {file.name for pattern in _DECIDES for file in folder.glob(pattern)}
+    return digests.of_json({"towpath": __version__, "core": digests.of_tree(folder, names=sorted(files))})
+
+
+def _asked(evidence: Evidence, rollout: Rollout, faults: list[str]) -> tuple[Look | None, Telemetry]:
+    """The evidence, or nothing where it cannot be read: that pulls traffic back in the end, and never raises it."""
+    look, telemetry = None, Telemetry()
+    try:
+        telemetry = evidence.telemetry(rollout)
+        if rollout.exposed:
+            look = evidence.look(rollout)
+    except TowpathError as error:
+        _logger.warning("rollout=%s evidence cannot be read: %s", rollout.rollout_id, error)
+        faults.append(error.message)
+    return look, telemetry
+
+
+def _renew(rollouts: Rollouts, rollout: Rollout, until: datetime) -> None:
+    if rollout.open and rollout.phase is not Phase.ROLLING_BACK:
+        rollouts.renew(rollout.rollout_id, rollout.generation, until)
+
+
+def _usurper(ledger: Ledger, rollout: Rollout) -> Record | None:
+    """The decision that made somebody champion whom this rollout does not expect; then its comparison means nothing."""
+    expected = rollout.challenger if rollout.phase is Phase.BAKING else rollout.champion
+    current = champion(ledger, rollout.project)
+    if current is None:
+        raise Denied(f"Project {rollout.project} has a rollout and no champion.", value=rollout.rollout_id)
+    return current.decision if current.candidate.digest != expected.digest else None
+
+
+def _require_decided(ledger: Ledger, rollout: Rollout) -> None:
+    """Raises `IntegrityError` unless phase, step and weight of the row are those of its last decision in the ledger."""
+    found = decisions(ledger, rollout)
+    last = found[-1][1] if found else None
+    decided = (last.to_state, last.step, last.weight_after) if last else None
+    if decided != (rollout.phase, rollout.step, rollout.weight):
+        raise IntegrityError(
+            f"The row of rollout {rollout.rollout_id} is {rollout.phase} at weight {rollout.weight}, and "
+            + (f"{last.to_state} at {last.weight_after} was decided." if last else "nothing was ever decided on it."),
+            gate="integrity.ledger",
+            value=rollout.rollout_id,
+            hint="Someone changed the database. Until it is restored no lease is given: the champion serves alone.",
+        )

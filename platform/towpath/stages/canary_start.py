@@ -1,0 +1,159 @@
+"""Starting a rollout: who may, against whom, by which policy, and what is frozen."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from towpath.core import judge
+from towpath.core.errors import Denied
+from towpath.core.evidence import Candidate
+from towpath.core.gates import Stage
+from towpath.core.guardrails import bound_of
+from towpath.core.policy import Policy, Verdict, decide
+from towpath.core.rollout import Contender, Phase, Rollout, policy_digest
+from towpath.core.rollout_decision import Command, Order, RolloutDecision
+from towpath.core.rollout_orders import begin
+from towpath.core.rollout_policy import RolloutPolicy
+from towpath.core.rollout_power import Planned, admit
+from towpath.ports import Baseline
+from towpath.project import Project
+from towpath.stages.canary import CanaryPorts, draft
+from towpath.stages.succession import champions, require_whole
+from towpath.stages.work import champion
+
+WATCHED: Final = timedelta(days=7)
+"""How far back the champion's log is read for thresholds and traffic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A rollout that was started, what it can be expected to find out, and the log it was planned from (if any)."""
+
+    rollout: Rollout
+    decision: RolloutDecision
+    plan: tuple[Planned, ...]
+    baseline: Baseline | None
+
+
+def start(
+    candidate: Candidate,
+    project: Project,
+    ports: CanaryPorts,
+    *,
+    author: str,
+    reason: str,
+    now: datetime,
+    thresholds: Mapping[str, float] | None = None,
+) -> Started:
+    """Admit the candidate as challenger and freeze champion, policy, thresholds and a new salt.
+
+    Raises `Denied` when the candidate may not be promoted, when there is no champion, policy or threshold, or when
+    another rollout is open; `Problems` when the policy cannot decide at the observed traffic; `IntegrityError` when the
+    ledger is not what was written.
+    """
+    name, policy = project.charter.project, _declared(project)
+    require_whole(ports.ledger.verify())
+    incumbent = _incumbent(ports, name, candidate)
+    _require_approved(candidate, champions(ports.ledger, name), now)
+    baseline = ports.evidence.baseline(name, model=incumbent.model, policy=policy, since=now - WATCHED)
+    frozen = _thresholds(policy, baseline, thresholds or {})
+    plan = admit(policy, baseline.rates, _units_per_day(baseline)) if baseline is not None and baseline.units else ()
+    rollout = Rollout(
+        rollout_id=f"{name}-r{len(ports.rollouts.history(name)) + 1}",
+        project=name,
+        generation=0,
+        phase=Phase.PENDING,
+        step=0,
+        weight=0,
+        salt=secrets.token_hex(16),
+        unit=policy.unit,
+        champion=incumbent,
+        challenger=contender(candidate),
+        policy=policy,
+        policy_digest=policy_digest(policy),
+        thresholds=frozen,
+        phase_since=now,
+        step_since=now,
+        judge=judge.begin(policy),
+        started_by=author,
+        started_at=now,
+    )
+    decision = begin(rollout, Command(order=Order.START, author=author, reason=reason), now)
+    ports.rollouts.create(rollout, draft(ports.ledger, decision), actor=author)
+    return Started(rollout=rollout, decision=decision, plan=plan, baseline=baseline)
+
+
+def contender(candidate: Candidate) -> Contender:
+    """The candidate as a rollout names it. Raises `OutOfOrder` for one that was never registered."""
+    return Contender(
+        candidate=candidate.id,
+        digest=str(candidate.digest),
+        model=candidate.entry(Stage.TRAIN).subject("model").digest,
+        version=str(candidate.entry(Stage.REGISTER).notes["version"]),
+    )
+
+
+def _declared(project: Project) -> RolloutPolicy:
+    policy = project.charter.rollout
+    if policy is None:
+        raise Denied(
+            f"The charter of {project.charter.project} declares no rollout.",
+            value=project.charter.project,
+            hint="Add a section `rollout`, or promote in one step: `towpath promote`.",
+        )
+    return policy
+
+
+def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Contender:
+    current = champion(ports.ledger, name)
+    if current is None:
+        raise Denied(
+            f"Project {name} has no champion to be compared with.",
+            value=candidate.id,
+            hint="The first champion is promoted directly: `towpath promote`.",
+        )
+    if current.candidate.digest == candidate.digest:
+        raise Denied(f"{candidate.id} is the champion already.", value=candidate.id)
+    return contender(current.candidate)
+
+
+def _require_approved(candidate: Candidate, before: tuple[str, ...], now: datetime) -> None:
+    decision = decide(Policy(), candidate, champions=before, now=now)
+    if decision.verdict is not Verdict.PROMOTE:
+        raise Denied(
+            f"{candidate.id} may not be promoted, so it gets no traffic: {'; '.join(decision.reasons[:3])}.",
+            value=candidate.id,
+            hint=f"`towpath show {candidate.id}` says what it lacks.",
+        )
+
+
+def _thresholds(policy: RolloutPolicy, baseline: Baseline | None, given: Mapping[str, float]) -> dict[str, float]:
+    """The threshold or cap of each guardrail that has one: declared, given, or measured on the champion."""
+    measured = baseline.thresholds if baseline is not None else {}
+    frozen: dict[str, float] = {}
+    for guardrail in policy.guardrails:
+        bound = bound_of(guardrail)
+        if isinstance(bound, int | float):
+            frozen[guardrail.name] = float(bound)
+        elif bound is not None and guardrail.name in {**measured, **given}:
+            frozen[guardrail.name] = given.get(guardrail.name, measured.get(guardrail.name, 0.0))
+    if unknown := sorted(set(given) - set(policy.frozen)):
+        raise Denied(
+            f"A threshold is given for {', '.join(unknown)}.", value=unknown[0], valid=policy.frozen or ["none"]
+        )
+    if missing := [name for name in policy.frozen if name not in frozen]:
+        raise Denied(
+            f"The champion's 99th percentile is not known for {', '.join(missing)}: its log says nothing of it.",
+            value=missing[0],
+            hint=f"Let the champion serve a while, or give it: --threshold {missing[0]}=NUMBER.",
+        )
+    return frozen
+
+
+def _units_per_day(baseline: Baseline) -> float:
+    days = (baseline.until - baseline.since) / timedelta(days=1)
+    return baseline.units / max(days, 1 / 24)
