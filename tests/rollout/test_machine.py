@@ -12,7 +12,7 @@ from rollout.story import GOOD, MINUTE, START, at, heard, look, order
 from towpath.core.errors import Denied
 from towpath.core.policy import Verdict as Succession
 from towpath.core.rollout import EXPOSED, FINAL, Phase, Rollout, Telemetry
-from towpath.core.rollout_decision import Order, Reason, RolloutDecision, Verdict, decision_in
+from towpath.core.rollout_decision import Order, Reason, RolloutDecision, Verdict
 from towpath.core.rollout_machine import TRANSITIONS, tick
 from towpath.core.rollout_orders import begin, obey, possible, replay
 from towpath.core.rollout_rules import RULES
@@ -309,9 +309,3 @@ def test_a_replay_sees_a_break_between_decisions() -> None:
         "its weight is not that of the decision before",
         "its salt is not that of the decision before",
     )
-
-
-def test_a_decision_is_found_in_both_kinds_of_body() -> None:
-    _, decision = once(at(Phase.PROGRESSING), *GOOD[:1])
-    assert decision_in(decision.body) == decision_in({"verdict": "PROMOTE", "rollout": decision.body}) == decision
-    assert decision_in({"verdict": "PROMOTE", "candidate": "c"}) is None

@@ -190,9 +190,3 @@ def exposure(look: Look | None) -> dict[str, int]:
         "champion": sum(one.champion.units for one in strata),
         "challenger": sum(one.challenger.units for one in strata),
     }
-
-
-def decision_in(body: Mapping[str, Any]) -> RolloutDecision | None:
-    """The rollout decision that a ledger body is or holds; None for a decision that no rollout took."""
-    found = body.get("rollout", body)
-    return RolloutDecision.model_validate(found) if isinstance(found, Mapping) and "rollout_id" in found else None

@@ -8,6 +8,7 @@ generation. It needs the ledger's database and the prediction log; MLflow, Feast
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,7 +22,7 @@ from towpath.core.evidence import Record, RecordKind
 from towpath.core.looks import Look
 from towpath.core.policy import Decision, Verdict
 from towpath.core.rollout import Phase, Rollout, Telemetry
-from towpath.core.rollout_decision import Command, Order, RolloutDecision, decision_in
+from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_machine import tick
 from towpath.core.rollout_orders import obey
 from towpath.ports import Draft, Evidence, Ledger, Rollouts
@@ -141,12 +142,19 @@ def draft(ledger: Ledger, decision: RolloutDecision) -> Draft:
 
 def decisions(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, RolloutDecision], ...]:
     """Every decision on a rollout, in order, with its record."""
-    found = []
+    return tuple((record, decided(record)) for record in _records(ledger, rollout))
+
+
+def decided(record: Record) -> RolloutDecision:
+    """The rollout decision of a record that has one."""
+    return RolloutDecision.model_validate(record.body.get("rollout", record.body))
+
+
+def _records(ledger: Ledger, rollout: Rollout) -> Iterator[Record]:
     for record in ledger.records(project=rollout.project, kind=RecordKind.DECISION):
-        decision = decision_in(record.body)
-        if decision is not None and decision.rollout_id == rollout.rollout_id:
-            found.append((record, decision))
-    return tuple(found)
+        found = record.body.get("rollout", record.body)
+        if isinstance(found, Mapping) and found.get("rollout_id") == rollout.rollout_id:
+            yield record
 
 
 @cache
@@ -186,10 +194,9 @@ def _usurper(ledger: Ledger, rollout: Rollout) -> Record | None:
 
 def _require_decided(ledger: Ledger, rollout: Rollout) -> None:
     """Raises `IntegrityError` unless phase, step and weight of the row are those of its last decision in the ledger."""
-    found = decisions(ledger, rollout)
-    last = found[-1][1] if found else None
-    decided = (last.to_state, last.step, last.weight_after) if last else None
-    if decided != (rollout.phase, rollout.step, rollout.weight):
+    records = list(_records(ledger, rollout))
+    last = decided(records[-1]) if records else None
+    if last is None or (last.to_state, last.step, last.weight_after) != (rollout.phase, rollout.step, rollout.weight):
         raise IntegrityError(
             f"The row of rollout {rollout.rollout_id} is {rollout.phase} at weight {rollout.weight}, and "
             + (f"{last.to_state} at {last.weight_after} was decided." if last else "nothing was ever decided on it."),

@@ -1,0 +1,191 @@
+"""A ledger with candidates that may be promoted, a champion, and evidence that a test tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cli import small_project
+from rollout import story
+from towpath.core import digest as digests
+from towpath.core.errors import Unreachable
+from towpath.core.evidence import Candidate, Entry, Finding, Outcome, RecordKind, Subject
+from towpath.core.gates import GATES, Stage
+from towpath.core.looks import Look
+from towpath.core.policy import Decision, Policy, Verdict
+from towpath.core.rollout import Rollout, Telemetry
+from towpath.core.rollout_policy import RolloutPolicy
+from towpath.ledger.rollouts import SqlRollouts
+from towpath.ledger.sql import SqlLedger
+from towpath.ports import Baseline, Draft, Ledger, Models, RegisteredModel
+from towpath.project import Project, load
+from towpath.stages.canary import CanaryPorts
+from towpath.stages.canary_start import Started, start
+from towpath.stages.succession import champions, crown
+from towpath.stages.work import champion
+
+PROJECT = "visits"
+ROLLOUT = """\
+rollout:
+  unit: visitor
+  steps:
+    - {weight: 5, until: {minUnits: 100}}
+    - {weight: 25, until: {minUnits: 300}}
+    - {weight: 50, until: {promotion: true, maxDuration: 2d}}
+  guardrails: [{name: errors, type: rate, event: error, share: 1.0}]
+  promotion: [{metric: errors, nonInferior: {ratio: 1.5}}]
+  holds: [{name: srm, type: sampleRatio, alpha: 0.001}]
+  hardLimits: [{metric: errors, max: 0.5, minUnits: 20}]
+  bake: {duration: 24h, holdback: 5}
+"""
+
+
+def project(folder: Path, *, rollout: str = ROLLOUT) -> Project:
+    """The small project of the command line's tests, with a rollout in its charter."""
+    small_project.write(folder)
+    charter = folder / "charter.yaml"
+    charter.write_text(charter.read_text(encoding="utf-8") + rollout, encoding="utf-8")
+    return load(folder)
+
+
+def registered(ledger: Ledger, number: int, *, outcome: Outcome = Outcome.PASS) -> Candidate:
+    """A candidate that passed every required gate, compared with the present champion, in the ledger."""
+    grown = Candidate(project=PROJECT)
+    rival = next(reversed(champions(ledger, PROJECT)), "")
+    model = Subject(kind="model", name=PROJECT, digest=digests.of_json(["model", number]))
+    for stage in Policy().stages:
+        findings = tuple(
+            Finding(code=code, outcome=outcome if stage == Stage.EVALUATE else Outcome.PASS, reason="measured")
+            for code in sorted(Policy().gates)
+            if GATES[code].stage == stage
+        )
+        entry = Entry(
+            stage=stage,
+            project=PROJECT,
+            key=digests.of_json([stage, number, rival, outcome]),
+            previous=grown.digest,
+            inputs={"champion": rival} if stage == Stage.EVALUATE else {},
+            subjects=(model,) if stage in (Stage.TRAIN, Stage.REGISTER) else (),
+            findings=findings,
+            facts={"as_of": "2024-01-29T00:00:00+00:00"} if stage == Stage.INGEST else {},
+            notes={"registered_model": PROJECT, "version": str(number)} if stage == Stage.REGISTER else {},
+        )
+        grown = grown.append(entry)
+        ledger.append(
+            Draft(
+                kind=RecordKind.ENTRY,
+                project=PROJECT,
+                candidate=grown.id,
+                stage=stage,
+                key=entry.key,
+                digest=entry.digest,
+                body=entry.model_dump(mode="json"),
+            ),
+            actor="tester",
+        )
+    return grown
+
+
+def crowned(ledger: Ledger, candidate: Candidate) -> None:
+    """Make it the champion, as a direct promotion does."""
+    decision = Decision(
+        verdict=Verdict.PROMOTE, candidate=candidate.id, digest=candidate.digest, reasons=("every gate passed",)
+    )
+    ledger.append(crown(decision, candidate, champion(ledger, PROJECT), reason="the first one"), actor="ada")
+
+
+@dataclass(kw_only=True)
+class Told:
+    """The port `Evidence`, saying what it was told to say. `down`: it cannot be read."""
+
+    strata: tuple[Any, ...] = ()
+    heard: Telemetry = field(default_factory=Telemetry)
+    champion: Baseline | None = None
+    down: bool = False
+
+    def look(self, rollout: Rollout) -> Look:
+        self._up()
+        return story.look(*self.strata)
+
+    def telemetry(self, rollout: Rollout) -> Telemetry:
+        self._up()
+        return self.heard
+
+    def baseline(self, project: str, *, model: str, policy: RolloutPolicy, since: datetime) -> Baseline | None:
+        self._up()
+        return self.champion
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unreachable("The prediction log does not answer.")
+
+
+@dataclass(kw_only=True)
+class Registry:
+    """The part of the port `Models` that shows the champion. `down`: it does not answer."""
+
+    aliases: dict[tuple[str, str], RegisteredModel] = field(default_factory=dict)
+    down: bool = False
+    moved: int = 0
+
+    def promote(self, name: str, version: str, *, alias: str, tags: Mapping[str, str]) -> None:
+        self._up()
+        self.moved += 1
+        self.aliases[name, alias] = RegisteredModel(name=name, version=version, run_id="r", tags=dict(tags))
+
+    def by_alias(self, name: str, alias: str) -> RegisteredModel | None:
+        self._up()
+        return self.aliases.get((name, alias))
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unreachable("MLflow does not answer.")
+
+    def open(self) -> Models:
+        return self  # type: ignore[return-value]
+
+
+@dataclass(kw_only=True)
+class House:
+    """A project with a champion and a challenger, and everything that its controller needs."""
+
+    project: Project
+    ports: CanaryPorts
+    evidence: Told
+    champion: Candidate
+    challenger: Candidate
+    now: datetime = datetime(2024, 2, 1, tzinfo=UTC)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.ports.ledger
+
+    @property
+    def row(self) -> Rollout:
+        return self.ports.rollouts.history(PROJECT)[0]
+
+    def start(self, **changes: Any) -> Started:
+        given = {"author": "ada", "reason": "a newer model", "now": self.now, **changes}
+        return start(self.challenger, self.project, self.ports, **given)
+
+
+@contextmanager
+def opened(folder: Path, *, url: str | None = None, clock: Callable[[], datetime] | None = None) -> Iterator[House]:
+    url = url or f"sqlite:///{folder / 'ledger.db'}"
+    evidence = Told()
+    clock = clock or (lambda: datetime.now(UTC))
+    with SqlLedger.open(url, clock=clock) as ledger, SqlRollouts.at(url, clock=clock) as rollouts:
+        first = registered(ledger, 1)
+        if champion(ledger, PROJECT) is None:
+            crowned(ledger, first)
+        yield House(
+            project=project(folder / "project"),
+            ports=CanaryPorts(ledger=ledger, rollouts=rollouts, evidence=evidence, actor="controller"),
+            evidence=evidence,
+            champion=first,
+            challenger=registered(ledger, 2),
+        )
