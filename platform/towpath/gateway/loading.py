@@ -1,0 +1,94 @@
+"""Approved candidates become loaded models, each once, and are closed a while after the last plan has named them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from towpath.core.evidence import Subject
+from towpath.gateway.batching import Batcher
+from towpath.gateway.plan import Model
+from towpath.ports import Models, Objects, Runtime, Runtimes
+from towpath.stages.serving import Approved, load
+
+_LINGER_SECONDS = 30.0  # no request is as old as that
+_WARM_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """Where models come from. `models` is opened only when a model has no compiled form: it costs seconds."""
+
+    objects: Objects
+    models: Callable[[], Models]
+    runtimes: Runtimes
+    scratch: Path
+
+
+class Loader:
+    """Loaded models by candidate. `get` and `retire` are for one thread, which may be another than the loop's."""
+
+    def __init__(self, stores: Stores, loop: asyncio.AbstractEventLoop) -> None:
+        self._stores = stores
+        self._loop = loop
+        self._loaded: dict[str, Model] = {}
+
+    def get(self, approved: Approved) -> Model:
+        """The model, verified and loaded. Raises `IntegrityError` for other bytes than were recorded."""
+        found = self._loaded.get(approved.digest)
+        if found is None:
+            main = self._open(approved, approved.runtime)
+            cheaper = self._open(approved, approved.cheaper) if approved.cheaper is not None else None
+            found = Model(
+                approved=approved,
+                main=Batcher(main, self._loop),
+                cheaper=Batcher(cheaper, self._loop) if cheaper is not None else None,
+            )
+            self._loaded[approved.digest] = found
+            _log.info("loaded %s as %s", approved.candidate, main.kind)
+        return found
+
+    def retire(self, keep: set[str]) -> None:
+        """Close what no plan names any more, once its last request has been answered for certain."""
+        for digest in [digest for digest in self._loaded if digest not in keep]:
+            model = self._loaded.pop(digest)
+            self._loop.call_soon_threadsafe(self._loop.call_later, _LINGER_SECONDS, model.close)
+
+    def close(self) -> None:
+        for model in self._loaded.values():
+            model.close()
+        self._loaded.clear()
+
+    def _open(self, approved: Approved, subject: Subject | None) -> Runtime:
+        self._stores.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._stores.scratch))
+        try:
+            runtime = load(
+                approved,
+                subject,
+                objects=self._stores.objects,
+                models=self._stores.models,
+                runtimes=self._stores.runtimes,
+                folder=folder,
+            )
+            self._warm(runtime, len(approved.columns))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return runtime
+
+    def _warm(self, runtime: Runtime, columns: int) -> None:
+        """The first prediction costs more than the others; a row without values is as good as any for it."""
+        row = [[None] * columns]
+        try:
+            if runtime.inline:
+                runtime.predict(row)
+            else:
+                asyncio.run_coroutine_threadsafe(runtime.predict_apart(row), self._loop).result(_WARM_SECONDS)
+        except Exception as error:  # noqa: BLE001 - a model may refuse such a row, and serve others well
+            _log.info("warming up: %s: %s", type(error).__name__, error)

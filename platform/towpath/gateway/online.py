@@ -1,0 +1,192 @@
+"""Online features by entity key: read together with whoever else asks in the same tick, under one deadline.
+
+The deadline starts once the bytes are written, and the verdict falls two ticks of the loop after it: a loop that was
+busy finds the answer in its socket then, and does not take its own lateness for the store's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic, time
+from typing import Final
+
+from towpath.core.errors import Unreachable
+from towpath.core.serving import OnFault, OnlineFeatures
+from towpath.gateway.asked import Asked
+from towpath.gateway.breaker import Breaker, admit, ended
+from towpath.gateway.faults import Unknown
+from towpath.gateway.schema import Shape, View
+from towpath.ports import OnlineAnswer, OnlineStore
+
+Key = tuple[object, ...]
+_REMEMBERED = 50_000  # entities of all views together, for when the store is down
+OUTCOMES: Final = ("missing", "stale", "down", "last_known", "default")
+
+
+class Down:
+    """Stands for an answer that could not be had."""
+
+
+_DOWN: Final = Down()
+Found = OnlineAnswer | Down | None
+
+
+class _Batch:
+    """What is asked in one tick: keys by view, and who waits."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[View, dict[Key, None]] = {}
+        self.waiting: list[asyncio.Future[dict[View, Mapping[Key, Found]]]] = []
+
+
+class OnlineReader:
+    """Fills the features that a request did not bring. Only for the thread of its event loop."""
+
+    def __init__(
+        self,
+        store: OnlineStore,
+        rules: OnlineFeatures,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        opened: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self.breaker = Breaker()
+        self._opened = opened
+        self._store = store
+        self._rules = rules
+        self._loop = loop
+        self._batch: _Batch | None = None
+        self._last: OrderedDict[tuple[str, Key], OnlineAnswer] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def fill(self, asked: Asked, shape: Shape) -> dict[str, int]:
+        """Add the missing features to the request's columns; returns how often something was not as it should be.
+
+        Raises `Unknown` or `Unreachable` where the charter refuses such a request.
+        """
+        keys = {view: _keys(asked, view) for view, _ in shape.reads}
+        found = await self._read({view: [key for key in given if None not in key] for view, given in keys.items()})
+        counts = dict.fromkeys(OUTCOMES, 0)
+        now = asked.at if asked.at is not None else time()
+        for view, features in shape.reads:
+            answers = [self._judged(view, key, found[view].get(key), now, counts) for key in keys[view]]
+            for name in features:
+                default = self._rules.defaults.get(name)
+                asked.columns[name] = [default if answer is None else answer.values.get(name) for answer in answers]
+        return counts
+
+    def _judged(self, view: View, key: Key, found: Found, now: float, counts: dict[str, int]) -> OnlineAnswer | None:
+        """The answer to use, or None for the defaults."""
+        if isinstance(found, Down):
+            counts["down"] += 1
+            if self._rules.down is OnFault.REFUSE:
+                raise Unreachable(f"The feature store does not answer for {view.name}.", value=view.name)
+            return self._last_known(view, key, counts) if self._rules.down is OnFault.LAST_KNOWN else _defaulted(counts)
+        if found is None:
+            counts["missing"] += 1
+            if self._rules.missing is OnFault.REFUSE:
+                shown = ", ".join(f"{name} {value!r}" for name, value in zip(view.keys, key, strict=True))
+                raise Unknown(f"The feature view {view.name} does not know {shown}.", value=shown[:200])
+            return (
+                self._last_known(view, key, counts) if self._rules.missing is OnFault.LAST_KNOWN else _defaulted(counts)
+            )
+        if view.ttl_seconds and now - found.event_timestamp.timestamp() > view.ttl_seconds:
+            counts["stale"] += 1
+            if self._rules.stale is OnFault.REFUSE:
+                raise Unreachable(
+                    f"The newest values of {view.name} are older than they may be.", value=str(found.event_timestamp)
+                )
+            if self._rules.stale is OnFault.DEFAULT:
+                return _defaulted(counts)
+            counts["last_known"] += 1
+        return found
+
+    def _last_known(self, view: View, key: Key, counts: dict[str, int]) -> OnlineAnswer | None:
+        known = self._last.get((view.name, key))
+        if known is None:
+            return _defaulted(counts)
+        counts["last_known"] += 1
+        return known
+
+    def _read(self, wanted: Mapping[View, Sequence[Key]]) -> asyncio.Future[dict[View, Mapping[Key, Found]]]:
+        if self._batch is None:
+            self._batch = _Batch()
+            self._loop.call_soon(self._start)
+        for view, keys in wanted.items():
+            self._batch.wanted.setdefault(view, {}).update(dict.fromkeys(keys))
+        future: asyncio.Future[dict[View, Mapping[Key, Found]]] = self._loop.create_future()
+        self._batch.waiting.append(future)
+        return future
+
+    def _start(self) -> None:
+        batch, self._batch = self._batch, None
+        assert batch is not None
+        task = self._loop.create_task(self._run(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, batch: _Batch) -> None:
+        wanted = {view: list(keys) for view, keys in batch.wanted.items()}
+        found: dict[View, Mapping[Key, Found]] = {view: dict.fromkeys(keys, _DOWN) for view, keys in wanted.items()}
+        self.breaker, admitted = admit(self.breaker, monotonic())
+        if admitted:
+            well = False
+            try:
+                well = await self._ask(wanted, found)
+            finally:
+                was_closed, self.breaker = self.breaker.closed, ended(self.breaker, monotonic(), well=well)
+                if self.breaker.closed is not was_closed:
+                    self._opened(not self.breaker.closed)
+        for future in batch.waiting:
+            if not future.done():
+                future.set_result(found)
+
+    async def _ask(self, wanted: Mapping[View, list[Key]], found: dict[View, Mapping[Key, Found]]) -> bool:
+        """Read every view into `found`; whether all of it came in time."""
+        reads = {
+            view: self._loop.create_task(self._store.read(view.name, keys, view.features))
+            for view, keys in wanted.items()
+            if keys
+        }
+        if not reads:
+            return True
+        await asyncio.sleep(0)  # the reads have been written
+        _, late = await asyncio.wait(reads.values(), timeout=self._rules.timeout_ms / 1e3)
+        if late:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        well = True
+        for view, read in reads.items():
+            if not read.done():
+                read.cancel()
+                well = False
+            elif read.cancelled() or read.exception() is not None:
+                well = False
+            else:
+                found[view] = dict(zip(wanted[view], read.result(), strict=True))
+                self._remember(view, found[view])
+        return well
+
+    def _remember(self, view: View, answers: Mapping[Key, Found]) -> None:
+        if OnFault.LAST_KNOWN not in (self._rules.down, self._rules.missing):
+            return
+        for key, answer in answers.items():
+            if isinstance(answer, OnlineAnswer):
+                self._last[view.name, key] = answer
+                self._last.move_to_end((view.name, key))
+        while len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+def _keys(asked: Asked, view: View) -> list[Key]:
+    return list(zip(*(asked.columns[name] for name in view.keys), strict=True)) if view.keys else [()] * asked.rows
+
+
+def _defaulted(counts: dict[str, int]) -> OnlineAnswer | None:
+    counts["default"] += 1
+    return None

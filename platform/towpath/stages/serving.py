@@ -1,0 +1,257 @@
+"""serving: what may serve, by the record alone, and its verified bytes. A registry's alias has no say here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from towpath.core import digest as digests
+from towpath.core.errors import Denied, IntegrityError, NotFound, TowpathError
+from towpath.core.evidence import Candidate, Entry, Finding, Incident, Outcome, Record, RecordKind, Subject
+from towpath.core.gates import Stage
+from towpath.core.policy import Policy, Verdict, decide
+from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Runtimes
+from towpath.stages.succession import require_whole
+from towpath.stages.work import candidate_of, champion, crowning
+
+if TYPE_CHECKING:
+    from towpath.core.rollout import Rollout
+
+CHEAPER = "cheaper-"
+"""How the name of a cheaper model's `runtime` subject begins; what follows is its kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approved:
+    """A candidate that may serve, as its record describes it: digests, inputs in order with their types, views."""
+
+    candidate: str
+    digest: str
+    model: str
+    version: str
+    columns: tuple[str, ...]
+    types: Mapping[str, str]
+    views: Mapping[str, tuple[str, ...]]
+    features: str
+    """Key of the featurize entry, which names the embedded feature store's folder."""
+    features_until: str
+    """When its window ends (ISO 8601)."""
+    run: ModelRun
+    runtime: Subject | None
+    cheaper: Subject | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A candidate that somebody wants served and the record does not let serve."""
+
+    candidate: str
+    error: TowpathError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servable:
+    """What may serve. `champion` is the ledger's; the others are a rollout's, when one is open.
+
+    `challenger` is None when it was refused: `refused` says why.
+    """
+
+    champion: Approved | None
+    rollout: Rollout | None = None
+    incumbent: Approved | None = None
+    challenger: Approved | None = None
+    refused: tuple[Refused, ...] = ()
+
+
+class Head:
+    """The ledger's head as it was last seen. Everything is verified again when it moved, and only then."""
+
+    def __init__(self) -> None:
+        self._last: Record | None = None
+        self._whole = False
+
+    def moved(self, ledger: Ledger) -> bool:
+        """Whether there are records that were not seen yet, or the last one seen is no longer there as it was."""
+        after = self._last.sequence - 1 if self._last is not None else 0
+        found = list(ledger.records(after=after))
+        known = self._last.hash if self._last is not None else None
+        if found and found[0].hash == known and len(found) == 1:
+            return False
+        moved = bool(found) or self._last is not None
+        self._last = found[-1] if found else None
+        self._whole = self._whole and not moved
+        return moved
+
+    def require_whole(self, ledger: Ledger) -> None:
+        """Raises `IntegrityError` unless the whole ledger is as it was written."""
+        if not self._whole:
+            require_whole(ledger.verify())
+            self._whole = True
+
+
+def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head, now: datetime) -> Servable:
+    """What the ledger lets serve: the champion, and the contenders of the open rollout.
+
+    Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written.
+    """
+    head.require_whole(ledger)
+    current = champion(ledger, project)
+    found = approved(current.candidate) if current is not None else None
+    if rollout is None or found is None:
+        return Servable(champion=found)
+    promoted = _promoted(ledger, project)
+    refused: list[Refused] = []
+    contenders: list[Approved | None] = []
+    for contender in (rollout.champion, rollout.challenger):
+        try:
+            contenders.append(_contender(ledger, project, contender.digest, contender.model, promoted, now))
+        except TowpathError as error:
+            contenders.append(None)
+            refused.append(Refused(candidate=contender.candidate, error=error))
+    incumbent, challenger = contenders
+    return Servable(
+        champion=found,
+        rollout=rollout if incumbent is not None else None,
+        incumbent=incumbent,
+        challenger=challenger,
+        refused=tuple(refused),
+    )
+
+
+def approved(candidate: Candidate) -> Approved:
+    """The candidate as its entries describe it. Raises `OutOfOrder` for one that was never registered."""
+    train, register = candidate.entry(Stage.TRAIN), candidate.entry(Stage.REGISTER)
+    featurize = candidate.entry(Stage.FEATURIZE)
+    views: Any = featurize.facts["views"]
+    window: Any = featurize.facts["window"]
+    columns: Any = train.facts["inputs"]
+    types: Any = train.facts["types"]
+    return Approved(
+        candidate=candidate.id,
+        digest=str(candidate.digest),
+        model=train.subject("model").digest,
+        version=str(register.notes["version"]),
+        columns=tuple(columns),
+        types=dict(types),
+        views={name: tuple(features) for name, features in views.items()},
+        features=featurize.key,
+        features_until=str(window[1]),
+        run=_run(train),
+        runtime=_runtime(register, cheaper=False),
+        cheaper=_runtime(register, cheaper=True),
+    )
+
+
+def load(
+    approved: Approved,
+    subject: Subject | None,
+    *,
+    objects: Objects,
+    models: Callable[[], Models],
+    runtimes: Runtimes,
+    folder: Path,
+) -> Runtime:
+    """The model of a compiled subject, or, without one, the saved scikit-learn model.
+
+    Bytes are verified against the recorded digest before anything is made of them. Raises `IntegrityError`.
+    """
+    if subject is None:
+        saved = models().verified(approved.run, target=folder)
+        return runtimes.open("sklearn", saved, columns=approved.columns, types=approved.types)
+    try:
+        file = objects.fetch(subject.digest)
+    except NotFound as error:
+        raise IntegrityError(
+            f"The compiled model {subject.name} of {approved.candidate} is not in the object store.",
+            gate="integrity.model",
+            value=subject.digest,
+            hint="Run the path again; it is compiled anew.",
+        ) from error
+    except IntegrityError as error:
+        raise IntegrityError(error.message, gate="integrity.model", value=error.value, hint=error.hint) from error
+    kind = subject.name.removeprefix(CHEAPER)
+    return runtimes.open(kind, file, columns=approved.columns, types=approved.types)
+
+
+def report(ledger: Ledger, project: str, refused: Refused, *, actor: str) -> Record | None:
+    """Write that a candidate was refused, once for each candidate and reason, whoever notices it first.
+
+    Nothing is appended to a ledger that is itself not what was written, nor for what may pass by itself.
+    """
+    error = refused.error
+    gate = error.gate if isinstance(error, IntegrityError) else "serve.approved"
+    if gate == "integrity.ledger" or error.temporary:
+        return None
+    finding = Finding(
+        code=gate,
+        outcome=Outcome.FAIL,
+        subject=refused.candidate,
+        measured=None if error.value is None else str(error.value),
+        reason=error.message,
+    )
+    incident = Incident(project=project, candidate=refused.candidate, stage=Stage.PROMOTE.value, findings=(finding,))
+    body = incident.model_dump(mode="json")
+    return ledger.append(
+        Draft(
+            kind=RecordKind.INCIDENT,
+            project=project,
+            candidate=refused.candidate,
+            stage=Stage.PROMOTE.value,
+            key=digests.of_json({"served": refused.candidate, "refused": body}),
+            digest=digests.of_json(body),
+            body=body,
+        ),
+        actor=actor,
+    )
+
+
+def _promoted(ledger: Ledger, project: str) -> dict[str, str]:
+    """Model digests of every champion so far by candidate digest, the present one last."""
+    found: dict[str, str] = {}
+    for record in crowning(ledger, project):
+        digest = str(record.body["digest"])
+        found.pop(digest, None)
+        found[digest] = str(record.body["model"])
+    return found
+
+
+def _contender(
+    ledger: Ledger, project: str, digest: str, model: str, promoted: Mapping[str, str], now: datetime
+) -> Approved:
+    """A side of a rollout: a champion of before or of now, or a candidate on which the policy decides PROMOTE."""
+    candidate = candidate_of(ledger, project, digest)
+    if digest not in promoted:
+        decision = decide(Policy(), candidate, champions=tuple(promoted.values()), now=now)
+        if decision.verdict is not Verdict.PROMOTE:
+            raise Denied(
+                f"{candidate.id} may not serve: {'; '.join(decision.reasons[:3])}.",
+                value=candidate.id,
+                hint=f"`towpath show {candidate.id}` says what it lacks.",
+            )
+    found = approved(candidate)
+    if found.model != model:
+        raise Denied(
+            f"The rollout names model {digests.short(model)} for {candidate.id}, which recorded "
+            f"{digests.short(found.model)}.",
+            value=model,
+        )
+    return found
+
+
+def _run(train: Entry) -> ModelRun:
+    """As `stages.train.trained`, which a server does not import: it would bring pandas and scikit-learn along."""
+    return ModelRun(
+        run_id=str(train.notes["run_id"]),
+        model_id=str(train.notes["model_id"]),
+        model_digest=train.subject("model").digest,
+        artifact_digest=str(train.notes["artifact_digest"]),
+    )
+
+
+def _runtime(register: Entry, *, cheaper: bool) -> Subject | None:
+    """The compiled model that the entry recorded, the first by name."""
+    named = register.subjects_of("runtime")
+    return next((item for name, item in sorted(named.items()) if name.startswith(CHEAPER) is cheaper), None)

@@ -1,0 +1,130 @@
+"""A runtime, an online store and plans for tests of the parts: code that behaves, not mocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from towpath.core import digest as digests
+from towpath.gateway.batching import Batcher
+from towpath.gateway.plan import Model, Plan, Split
+from towpath.gateway.schema import View, schema
+from towpath.ports import ModelRun, OnlineAnswer
+from towpath.stages.serving import Approved
+
+Rows = Sequence[Sequence[object]]
+
+
+class ScriptedRuntime:
+    """The port `Runtime`: a function of a row, with a delay when it is not inline. Remembers the sizes of its calls."""
+
+    kind = "scripted"
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        score: Callable[[Sequence[object]], float],
+        *,
+        inline: bool = True,
+        seconds: float = 0.0,
+    ) -> None:
+        self.columns = tuple(columns)
+        self.inline = inline
+        self.seconds = seconds
+        self.calls: list[int] = []
+        self.closed = False
+        self._score = score
+
+    def predict(self, rows: Rows) -> list[float]:
+        self.calls.append(len(rows))
+        return [self._score(row) for row in rows]
+
+    async def predict_apart(self, rows: Rows) -> list[float]:
+        await asyncio.sleep(self.seconds)
+        return self.predict(rows)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class DictStore:
+    """The port `OnlineStore` over a dictionary of views; it may stall, or fail."""
+
+    def __init__(self, rows: Mapping[str, Mapping[tuple[object, ...], OnlineAnswer]]) -> None:
+        self.rows = rows
+        self.stalled = False
+        self.failing = False
+        self.reads: list[tuple[str, int]] = []
+
+    async def read(
+        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
+    ) -> list[OnlineAnswer | None]:
+        self.reads.append((view, len(keys)))
+        if self.stalled:
+            await asyncio.Event().wait()
+        if self.failing:
+            raise ConnectionResetError("the store is gone")
+        return [self.rows.get(view, {}).get(key) for key in keys]
+
+    async def close(self) -> None:
+        return None
+
+
+def answer(at: float, **values: object) -> OnlineAnswer:
+    return OnlineAnswer(values=values, event_timestamp=datetime.fromtimestamp(at, UTC))
+
+
+def approved(name: str, columns: Sequence[str], version: str = "1") -> Approved:
+    digest = digests.of_json(name)
+    return Approved(
+        candidate=f"shop-{digests.short(digest)}",
+        digest=digest,
+        model=digests.of_json([name]),
+        version=version,
+        columns=tuple(columns),
+        types=dict.fromkeys(columns, "float64") | {"who": "text"},
+        views={},
+        features=digest,
+        features_until="2024-01-01T00:00:00+00:00",
+        run=ModelRun(run_id=name, model_id=name, model_digest=digest, artifact_digest=digest),
+        runtime=None,
+        cheaper=None,
+    )
+
+
+def model(name: str, runtime: ScriptedRuntime, *, version: str = "1", cheaper: ScriptedRuntime | None = None) -> Model:
+    """Inside a running loop."""
+    loop = asyncio.get_running_loop()
+    return Model(
+        approved=approved(name, runtime.columns, version),
+        main=Batcher(runtime, loop),
+        cheaper=Batcher(cheaper, loop) if cheaper is not None else None,
+    )
+
+
+def split(champion: Model, challenger: Model | None, *, weight: int, shadow: int = 0, until: float = 4e9) -> Split:
+    return Split(
+        rollout="r1",
+        generation=3,
+        step=1,
+        weight=weight,
+        shadow=shadow,
+        salt=b"s" * 16,
+        until=until,
+        champion=champion,
+        challenger=challenger,
+    )
+
+
+def plan(champion: Model, between: Split | None = None, *, views: Sequence[View] = (), request: int = 1) -> Plan:
+    """The champion's first `request` columns must come with a request."""
+    models = [champion, *([between.challenger] if between and between.challenger else [])]
+    found = schema(
+        [(item.approved.columns, item.approved.types) for item in models],
+        request=champion.approved.columns[:request],
+        views=views,
+        unit="who",
+        row_id="row",
+    )
+    return Plan(schema=found, champion=champion, split=between)
