@@ -35,7 +35,7 @@ def prediction_distance(strata: Sequence[Stratum]) -> float | None:
 
     Champion and challenger are compared under the same mix of steps, since predictions drift while weights rise. Two
     samples of one distribution have a divergence of about a chi-square with a degree of freedom a bin, over
-    8 ln 2 / (1 / n1 + 1 / n2): its mean and three standard deviations are taken off.
+    8 ln 2 / (1 / n1 + 1 / n2): its mean and five standard deviations are taken off, since many looks are taken.
     """
     both = [
         (one.champion.scores, one.challenger.scores)
@@ -51,7 +51,7 @@ def prediction_distance(strata: Sequence[Stratum]) -> float | None:
     observed = [sum(column) / total for column in zip(*(new for _, new in both), strict=True)]
     sampled = 1 / total + sum(share**2 / sum(old) for share, (old, _) in zip(shares, both, strict=True))
     free = max(1, sum(1 for p, q in zip(expected, observed, strict=True) if p + q > 0) - 1)
-    chance = (free + 3 * math.sqrt(2 * free)) / (8 * math.log(2)) * sampled
+    chance = (free + 5 * math.sqrt(2 * free)) / (8 * math.log(2)) * sampled
     return math.sqrt(max(0.0, _divergence(expected, observed) - chance))
 
 
