@@ -83,7 +83,7 @@ GOOD = look((1, 5_000, arm(20_000, 200, slow=200), arm(20_000, 200, slow=200)))
 def test_a_challenger_shown_to_be_no_worse_in_every_metric_is_promotable() -> None:
     judgement = of(policy(), GOOD)
     assert judgement.promotable
-    assert (judgement.harm, judgement.hard_limit, judgement.holds) == (None, None, ())
+    assert (judgement.harm, judgement.hard_limit, judgement.holds, judgement.unmeasured) == (None, None, (), ())
     assert [one.promotion for one in judgement.metrics] == ["pass", "none", "pass"]
     assert metric(judgement, "errors").estimate == pytest.approx(1.0)
     assert metric(judgement, "loss").coverage == (1.0, 1.0)
@@ -184,6 +184,7 @@ def test_what_was_not_measured_never_passes(stratum: tuple[Arm, Arm], thresholds
     judgement = of(policy(), look((1, 5_000, *stratum)), thresholds=thresholds)
     assert not judgement.promotable
     assert any(told in reason for reason in judgement.reasons)
+    assert any(told in one for one in judgement.unmeasured)
     assert judgement.harm is None
 
 

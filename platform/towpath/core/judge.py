@@ -97,6 +97,7 @@ def _judgement(
         hard_limit=beyond.metric if beyond else None,
         holds=holds,
         promotable=not (beyond or harmed or holds or unmeasured) and all(one.promotion == "pass" for one in asked),
+        unmeasured=tuple(unmeasured),
         sample_ratio_log_e=log_e,
         prediction_distance=distance,
         reasons=tuple(dict.fromkeys(reasons)),

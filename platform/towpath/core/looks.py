@@ -123,6 +123,8 @@ class Judgement(_Value):
     """Holds in force; empty when none is."""
     promotable: bool
     """Every metric of the promotion list passes, and nothing harms, holds or is unmeasured."""
+    unmeasured: tuple[str, ...] = ()
+    """What the policy watches and the evidence does not tell, in words; while there is any, nothing is promoted."""
     sample_ratio_log_e: float
     prediction_distance: float | None
     """Jensen-Shannon distance (base 2) of the arms' predictions beyond chance; None when too few were seen."""
