@@ -1,7 +1,8 @@
 """Bars G1-G6 of the rollout's judge, beside the judges of others on the same simulated requests. Seeds are fixed.
 
 20,000 requests, 10 % challenger, a look every 200 requests, one-sided alpha of 5 %, 1,000 runs a cell (4,000 where a
-rate has no difference); a whole policy may take 100,000 requests. Limits are the upper ends of 95 % Clopper-Pearson intervals.
+rate has no difference); a whole policy may take 100,000 requests. Limits are the upper ends of 95 % Clopper-Pearson
+intervals.
 
 Run by `make bench-canary`: `python tests/bench/canary.py [--quick] [--seed N] [--only WORDS]`. Exit code 1 when a
 bar is missed; `--quick` has 100 runs a cell and misses only what they refute.

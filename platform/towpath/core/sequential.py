@@ -196,7 +196,7 @@ def log_sum(logs: Sequence[float]) -> float:
 
 def _crossing(function: Callable[[float], float], inside: float, outside: float) -> float:
     """Where a function that is positive at `inside` changes its sign on the way to `outside`; bisection."""
-    for _ in range(44):
+    for _ in range(32):
         middle = (inside + outside) / 2
         if function(middle) > 0:
             inside = middle
