@@ -66,7 +66,8 @@ def judge(row: Row, cell: Cell, ends: Sequence[End], *, quick: bool) -> tuple[li
             bars.append(f"{told} {bar:,g}")
             missed = missed or is_missed
     shown = "never" if math.isinf(middle) else f"{middle:,.0f}"
-    return [row.bar, cell.world, row.verdict, f"{share:.1f} %", f"{high:.1f} %", shown, ", ".join(bars)], missed
+    figures = [f"{found:,} of {runs:,}", f"{share:.1f} %", f"{high:.1f} %", shown]
+    return [row.bar, cell.world, row.verdict, *figures, ", ".join(bars)], missed
 
 
 def peers(seed: int, runs: int) -> list[list[str]]:
@@ -121,8 +122,8 @@ def main() -> int:
             figures, missed = judge(row, CELLS[cell], ends[cell], quick=options.quick)
             rows.append([*figures, "MISSED" if missed else "met"])
             misses += missed
-    show(f"{runs:,} runs a cell, seed {options.seed}\n")
-    show(table(["bar", "world", "verdict", "runs", "upper limit", "median", "asked", ""], rows))
+    show(f"seed {options.seed}\n")
+    show(table(["bar", "world", "verdict", "runs", "share", "upper limit", "median", "asked", ""], rows))
     if not options.only:
         ours = [
             found_and_median([when for _, when in ends[cell]]) for cell in _found("steady 1 %", "1 -> 2 %", "1 -> 5 %")
