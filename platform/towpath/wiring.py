@@ -11,7 +11,7 @@ from towpath import telemetry
 from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.gates import Stage
 from towpath.path import ORDER
-from towpath.ports import Evidence, FeatureStore, Ledger, Objects, Progress, Sources, Transforms
+from towpath.ports import Evidence, FeatureStore, Ledger, Objects, OnlineStore, Progress, Sources, Transforms
 from towpath.project import Project
 from towpath.settings import Settings
 
@@ -96,6 +96,14 @@ def open_labels(settings: Settings) -> LabelTables:
     from towpath.adapters.prediction_log_places import place
 
     return LabelTables(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)), clock=now)
+
+
+def open_online(settings: Settings, repository: Path, feast_state: Path) -> OnlineStore:  # noqa: ARG001 - like the others
+    """The online store of a feature repository whose Feast state lies in `feast_state`. Takes seconds."""
+    telemetry.silence()
+    from towpath.adapters.online_features import open_online
+
+    return open_online(repository, feast_state)
 
 
 def open_sources(settings: Settings) -> Sources:
