@@ -78,6 +78,13 @@ def _same(one: Any, other: Any) -> bool:
         return all(lists) and len(one) == len(other) and all(map(_same, one, other))
     if pd.isna(one) or pd.isna(other):
         return bool(pd.isna(one) and pd.isna(other))
+    if any(isinstance(value, np.datetime64) for value in (one, other)):
+        return _utc(one) == _utc(other)  # in a list the offline store has no time zones
     if isinstance(one, Real) and isinstance(other, Real):
         return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
     return bool(one == other)
+
+
+def _utc(value: Any) -> pd.Timestamp:
+    found = pd.Timestamp(value)
+    return found.tz_localize("UTC") if found.tzinfo is None else found.tz_convert("UTC")
