@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towpath.core import judge as judges
@@ -262,6 +262,7 @@ def growing(draw: st.DrawFn) -> list[Look]:
     return looks
 
 
+@settings(deadline=None)
 @given(growing())
 def test_the_same_looks_give_the_same_judgements_and_both_survive_json(looks: list[Look]) -> None:
     asked = policy()
@@ -276,18 +277,21 @@ def test_the_same_looks_give_the_same_judgements_and_both_survive_json(looks: li
         assert Judgement.model_validate_json(judgement.model_dump_json()) == judgement
 
 
+@settings(deadline=None)
 @given(growing())
 def test_looking_again_at_the_same_evidence_changes_no_verdict(looks: list[Look]) -> None:
     once, twice = of(policy(), *looks), of(policy(), *looks, looks[-1])
     assert once == twice
 
 
+@settings(deadline=None)
 @given(growing())
 def test_the_order_of_strata_does_not_matter(looks: list[Look]) -> None:
     turned = [one.model_copy(update={"strata": one.strata[::-1]}) for one in looks]
     assert of(policy(), *looks) == of(policy(), *turned)
 
 
+@settings(deadline=None)
 @given(growing(), st.integers(1, 50))
 def test_more_errors_of_the_challenger_never_help_it(looks: list[Look], more: int) -> None:
     last = looks[-1]

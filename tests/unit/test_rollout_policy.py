@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -81,6 +81,7 @@ def test_what_is_left_out_is_watched_all_the_same() -> None:
     assert least.unit is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9_999))
 def test_every_whole_basis_point_is_a_weight(points: int) -> None:
     assert basis_points(points / 100) == points

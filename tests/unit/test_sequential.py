@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towpath.core import sequential as rates
@@ -48,16 +48,19 @@ def harm(counts: Sequence[Count]) -> float:
     return rates.log_e_harm(bet)
 
 
+@settings(deadline=None)
 @given(LOOKS)
 def test_the_bet_on_harm_is_fair_while_both_arms_are_equally_bad(looks: list[tuple[float, int]]) -> None:
     assert expected(looks, 1.0, harm) == pytest.approx(1.0, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(LOOKS, st.floats(0.05, 0.95))
 def test_the_bet_on_harm_loses_while_the_challenger_is_better(looks: list[tuple[float, int]], ratio: float) -> None:
     assert expected(looks, ratio, harm) <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(LOOKS, SHARES)
 def test_it_stays_fair_when_the_next_look_depends_on_what_was_seen(
     looks: list[tuple[float, int]], share: float
@@ -71,6 +74,7 @@ def test_it_stays_fair_when_the_next_look_depends_on_what_was_seen(
     assert total == pytest.approx(1.0, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(LOOKS, st.floats(1.01, 4.0), st.floats(1.0, 5.0))
 def test_the_bet_on_non_inferiority_is_fair_at_the_margin_and_loses_beyond(
     looks: list[tuple[float, int]], margin: float, beyond: float
@@ -82,6 +86,7 @@ def test_the_bet_on_non_inferiority_is_fair_at_the_margin_and_loses_beyond(
     assert expected(looks, margin * beyond, log_e) <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(0, 12), st.floats(0.01, 0.5), st.floats(1.0, 1.9))
 def test_the_bet_against_a_floor_is_fair_at_the_floor_and_loses_above(units: int, floor: float, above: float) -> None:
     def wealth(chance: float) -> float:
@@ -97,6 +102,7 @@ def test_the_bet_against_a_floor_is_fair_at_the_floor_and_loses_above(units: int
     assert wealth(floor * above) <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), SHARES)
 def test_the_sample_ratio_bet_is_fair(units: int, share: float) -> None:
     wealth = sum(
@@ -122,6 +128,7 @@ def test_the_stakes_sum_to_one_and_are_laid_in_time() -> None:
     assert left[-1] > 0
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_more_of_the_bad_events_in_the_challenger_is_more_harm_and_less_non_inferiority(counts: list[Count]) -> None:
     for place, count in enumerate(counts):
@@ -132,6 +139,7 @@ def test_more_of_the_bad_events_in_the_challenger_is_more_harm_and_less_non_infe
             assert rates.log_e_no_worse(worse, 1.5) <= rates.log_e_no_worse(counts, 1.5)
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_the_state_survives_json_and_the_peak_never_falls(counts: list[Count]) -> None:
     bet = Bet()
@@ -143,6 +151,7 @@ def test_the_state_survives_json_and_the_peak_never_falls(counts: list[Count]) -
     assert rates.wager(bet, [Count(share=0.1, challenger=0, total=0)]) == bet
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_strata_of_one_look_and_one_look_each_bet_the_same_from_the_start(counts: list[Count]) -> None:
     at_once, singly = rates.wager(Bet(), counts), Bet()
@@ -161,6 +170,7 @@ def test_restarts_find_a_late_regression_that_a_bet_from_the_start_still_pays_fo
     assert rates.log_sum(bet.start) < 0
 
 
+@settings(deadline=None)
 @given(COUNTS, st.sampled_from([0.2, 0.05, 0.001]))
 def test_the_interval_holds_the_estimate_and_widens_with_confidence(counts: list[Count], alpha: float) -> None:
     interval, estimate = rates.ratio_interval(counts, alpha), rates.ratio_estimate(counts)

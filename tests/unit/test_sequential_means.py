@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towpath.core import sequential_means as means
@@ -17,6 +17,7 @@ def of(values: np.ndarray) -> Sample:
     return sample(len(values), float(values.sum()), float((values**2).sum()))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 50), min_size=2, max_size=60))
 def test_a_sample_has_the_mean_and_variance_of_its_values(values: list[float]) -> None:
     got = of(np.array(values))
@@ -72,6 +73,7 @@ def test_values_that_do_not_vary_are_no_evidence() -> None:
     assert contrast([(Sample(n=500, mean=1, variance=0), Sample(n=500, mean=2, variance=0))]) is None
 
 
+@settings(deadline=None)
 @given(st.floats(-40, 40), st.floats(-40, 40), st.floats(1e-8, 1e-2))
 def test_a_greater_difference_is_more_harm_and_less_non_inferiority(one: float, other: float, variance: float) -> None:
     low, high = sorted((one, other))
