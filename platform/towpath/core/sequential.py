@@ -88,8 +88,8 @@ def unstaked(rounds: int) -> float:
 def wager(bet: Bet, increments: Sequence[Count]) -> Bet:
     """The bet after the bad units since the last look.
 
-    The stake of a restart depends on the number of looks alone, never on how many events the increment holds: it is
-    laid before the first of them.
+    The stake of a restart depends on the increments before, never on how many events this one holds: it is laid before
+    the first of them.
     """
     if not any(one.total for one in increments):
         return bet
