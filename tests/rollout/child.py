@@ -3,8 +3,8 @@
 The script is a function of the committed row alone, so an interrupted rollout sees the same evidence at the same times.
 For each point of a writing transaction, a forked process kills itself there (SIGKILL), and another goes on to the end.
 What is left after the kill and at the end is written as JSON Lines; the first line is the rollout that was not
-interrupted. POINTS: `commits` (before a commit is sent, and after it came back) or `all` (between any two statements); of these each
-EVERY-th.
+interrupted. POINTS: `commits` (before a commit is sent, and after it came back) or `all` (between any two statements);
+of these, each EVERY-th.
 """
 
 from __future__ import annotations

@@ -8,7 +8,23 @@ from typing import Annotated
 import typer
 
 from towpath import __version__
-from towpath.cli import check, doctor, feedback, gates, ledger, monitor, options, promote, run, schema, show, status, up
+from towpath.cli import (
+    check,
+    doctor,
+    feedback,
+    gates,
+    ledger,
+    monitor,
+    options,
+    promote,
+    rollback,
+    rollout,
+    run,
+    schema,
+    show,
+    status,
+    up,
+)
 
 app = typer.Typer(
     name="towpath",
@@ -81,6 +97,7 @@ for _command, _panel in (
     (status.status, _PATH),
     (show.show, _PATH),
     (promote.promote, _PATH),
+    (rollback.rollback, _PATH),
     (monitor.monitor, _PATH),
     (feedback.feedback, _PATH),
     (gates.gates, _RECORD),
@@ -89,4 +106,5 @@ for _command, _panel in (
     (up.up, _PLACE),
 ):
     app.command(rich_help_panel=_panel)(_command)
+app.add_typer(rollout.app, name="rollout", rich_help_panel=_PATH)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_RECORD)

@@ -61,14 +61,15 @@ def promote(
         walk.opened(settings, loaded, progress, as_of=None, order=ORDER) as work,
     ):
         decision = decide(chosen, work, reason=reason, now=wiring.now())
-    if current is not None and current.candidate.digest == chosen.digest:
+    already = current is not None and current.candidate.digest == chosen.digest
+    if current is not None and already:
         actor, reason = current.decision.actor, str(current.decision.body.get("reason", ""))
         output.messages().print(f"{chosen.id} was the champion already; nothing changed.", soft_wrap=True)
     if as_json:
         output.emit({**decision.model_dump(mode="json"), "by": actor, "reason": reason})
     else:
         _print(decision, actor)
-    return Exit.GOOD if decision.verdict == "PROMOTE" else Exit.REFUSED
+    return Exit.GOOD if already or decision.verdict == "PROMOTE" else Exit.REFUSED
 
 
 def _print(decision: Decision, actor: str) -> None:

@@ -43,7 +43,7 @@ def tick(
     Without a decision the rollout is the same, or has only taken in new evidence. A final rollout never changes. The
     same arguments give the same result: repeating a tick is safe, and a recorded one can be decided again.
     """
-    scene = _seen(rollout, look, telemetry, now)
+    scene = seen(rollout, look, telemetry, now)
     move = next((found for rule in RULES[rollout.phase] if (found := rule(scene)) is not None), None)
     if move is not None:
         inputs = Inputs(before=rollout, look=look, telemetry=telemetry, now=now)
@@ -68,8 +68,11 @@ def moved(scene: Scene, move: Move, inputs: Inputs) -> tuple[Rollout, RolloutDec
     return after, decision
 
 
-def _seen(rollout: Rollout, look: Look | None, telemetry: Telemetry, now: datetime) -> Scene:
-    """Judge the look. One that was judged before is judged again, from the same counts, and changes no state."""
+def seen(rollout: Rollout, look: Look | None, telemetry: Telemetry, now: datetime) -> Scene:
+    """What rules look at; the look of an exposed rollout is judged.
+
+    One that was judged before is judged again, from the same counts, and changes no state.
+    """
     judgement = None
     heard = [at for at in (rollout.last_evidence_at, telemetry.at) if at is not None]
     changes: dict[str, object] = {"last_evidence_at": max(heard, default=None)}

@@ -23,8 +23,9 @@ from towpath.core.looks import Look
 from towpath.core.policy import Decision, Verdict
 from towpath.core.rollout import Phase, Rollout, Telemetry
 from towpath.core.rollout_decision import Command, Order, RolloutDecision
-from towpath.core.rollout_machine import tick
-from towpath.core.rollout_orders import obey
+from towpath.core.rollout_machine import seen, tick
+from towpath.core.rollout_orders import Replayed, obey, replay
+from towpath.core.rollout_rules import Scene
 from towpath.ports import Draft, Evidence, Ledger, Rollouts
 from towpath.stages.succession import crown, require_whole
 from towpath.stages.work import candidate_of, champion
@@ -103,6 +104,13 @@ def give(ports: CanaryPorts, project: str, command: Command, now: datetime) -> T
     return Ticked(rollout=after, decision=decision, faults=tuple(faults))
 
 
+def observe(ports: CanaryPorts, rollout: Rollout, now: datetime) -> tuple[Scene, tuple[str, ...]]:
+    """The rollout as the next tick would see it, and what stood in the way of seeing it. Changes nothing."""
+    faults: list[str] = []
+    look, telemetry = _asked(ports.evidence, rollout, faults)
+    return seen(rollout, look, telemetry, now), tuple(faults)
+
+
 def commit(ports: CanaryPorts, before: Rollout, after: Rollout, decision: RolloutDecision) -> Record | None:
     """Row and record in one transaction, the succession with it. Raises `Denied` when another came first."""
     drafted = draft(ports.ledger, decision)
@@ -143,6 +151,15 @@ def draft(ledger: Ledger, decision: RolloutDecision) -> Draft:
 def decisions(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, RolloutDecision], ...]:
     """Every decision on a rollout, in order, with its record."""
     return tuple((record, decided(record)) for record in _records(ledger, rollout))
+
+
+def replayed(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, Replayed], ...]:
+    """Every decision on a rollout, decided again from its record alone."""
+    found, previous = [], None
+    for record, decision in decisions(ledger, rollout):
+        found.append((record, replay(decision, previous=previous)))
+        previous = decision
+    return tuple(found)
 
 
 def decided(record: Record) -> RolloutDecision:

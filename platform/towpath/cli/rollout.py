@@ -1,0 +1,299 @@
+"""`towpath rollout`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from towpath.cli import options, output
+from towpath.cli.exits import Exit
+from towpath.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from towpath.core.rollout_decision import Order
+    from towpath.stages.canary_start import Started
+
+app = typer.Typer(help="Let a challenger earn the champion's traffic, step by step.", no_args_is_help=True)
+
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", help="Who decides; TOWPATH_ACTOR when left out, never the login name."),
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, in a few words; it is recorded.")]
+Rollout = Annotated[
+    str | None, typer.Option("--rollout", metavar="ID", help="A rollout by its id; the open one, else the last.")
+]
+
+
+@app.command()
+def start(
+    candidate: options.Candidate,
+    reason: Reason,
+    by: By = None,
+    project: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the model project; here when left out.", show_default=False)
+    ] = Path(),
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="A guardrail's threshold, instead of the champion's 99th percentile."),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Make a registered candidate the challenger: freeze the champion, the policy of the charter, and a new salt.
+
+    Prints the units that each test can be expected to need. A controller moves it on: towpath rollout run.
+
+    Example: towpath rollout start flights-1f2e3d4c5b6a --by "Ada Lovelace" --reason "trained on May too"
+    """
+    from towpath import wiring
+    from towpath.cli import opening
+    from towpath.cli.rollout_opening import opened, person
+    from towpath.project import load
+    from towpath.stages.canary_start import start as begin
+
+    author, given = person(by), _thresholds(threshold or [])
+    with opened(opening.settings(), actor=author) as ports:
+        chosen = opening.candidate(candidate, ports.ledger)
+        loaded = load(project)
+        if loaded.charter.project != chosen.project:
+            theirs = loaded.charter.project
+            raise BadInput(
+                f"Candidate {chosen.id} belongs to project {chosen.project}, and {project} is {theirs}.",
+                value=str(project),
+                hint="Name the project's folder: --project DIR.",
+            )
+        started = begin(chosen, loaded, ports, author=author, reason=reason, now=wiring.now(), thresholds=given or None)
+    _print_started(started, as_json=as_json)
+    return Exit.GOOD
+
+
+@app.command()
+def status(
+    project: options.Project = None,
+    rollout: Rollout = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it anew until it has ended, or until interrupted.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two pictures.")] = 5.0,
+    as_json: options.Json = False,
+) -> int:
+    """Draw a rollout: weights, units by step, evidence against its bounds, confidence sequences, decisions.
+
+    Example: towpath rollout status --watch
+    """
+    from towpath.cli import opening, rollout_shown, rollout_watch
+    from towpath.cli.rollout_opening import opened
+
+    if watch and as_json:
+        raise BadInput("--watch draws, and --json prints one document.", hint="Leave one of them out.")
+    with opened(opening.settings()) as ports:
+        if watch:
+            rollout_watch.watch(ports, project, rollout, interval=interval)
+            return Exit.GOOD
+        seen = rollout_watch.look(ports, project, rollout)
+    if as_json:
+        output.emit(rollout_shown.document(*seen))
+    else:
+        output.results().print(rollout_shown.drawn(*seen))
+    return Exit.GOOD
+
+
+@app.command()
+def explain(project: options.Project = None, rollout: Rollout = None, as_json: options.Json = False) -> int:
+    """Say in sentences why a rollout is where it is, and what it waits for.
+
+    Example: towpath rollout explain
+    """
+    from towpath.cli import opening, rollout_watch, rollout_words
+    from towpath.cli.rollout_opening import opened
+
+    with opened(opening.settings()) as ports:
+        seen = rollout_watch.look(ports, project, rollout)
+    sentences = rollout_words.explain(*seen)
+    if as_json:
+        output.emit({"rollout": seen[0].rollout.rollout_id, "phase": seen[0].rollout.phase, "says": sentences})
+    else:
+        for sentence in sentences:
+            output.results().print(sentence, soft_wrap=True)
+    return Exit.GOOD
+
+
+@app.command()
+def replay(project: options.Project = None, rollout: Rollout = None, as_json: options.Json = False) -> int:
+    """Decide every decision of a rollout again, from its record alone; exit code 4 when one comes out differently.
+
+    Example: towpath rollout replay --rollout flights-r2
+    """
+    from towpath.cli import opening
+    from towpath.cli.rollout_opening import latest, opened, project_of
+    from towpath.stages.canary import code_digest, replayed
+
+    with opened(opening.settings()) as ports:
+        row = latest(ports, project_of(project, ports.ledger), rollout)
+        found = replayed(ports.ledger, row)
+    rows: list[dict[str, Any]] = [
+        {
+            "decision": one.decision.decision_id,
+            "record": record.sequence,
+            "verdict": one.decision.verdict.value,
+            "same": not one.differences,
+            "same_code": one.decision.code_digest == code_digest(),
+            "differences": list(one.differences),
+        }
+        for record, one in found
+    ]
+    same = all(item["same"] for item in rows)
+    if as_json:
+        output.emit({"rollout": row.rollout_id, "same": same, "decisions": rows})
+    else:
+        _print_replayed(rows)
+    return Exit.GOOD if same else Exit.INTEGRITY
+
+
+@app.command()
+def pause(reason: Reason, project: options.Project = None, by: By = None, as_json: options.Json = False) -> int:
+    """Stop stepping, at the weight that it has; guardrails are judged all the same.
+
+    Example: towpath rollout pause --by "Ada Lovelace" --reason "the airport is closed today"
+    """
+    return _order("pause", project, by, reason, as_json=as_json)
+
+
+@app.command()
+def resume(reason: Reason, project: options.Project = None, by: By = None, as_json: options.Json = False) -> int:
+    """Go on after a pause or a hold; the holds in force then stop it no more. No evidence is reset.
+
+    Example: towpath rollout resume --by "Ada Lovelace" --reason "the skew comes from one bot"
+    """
+    return _order("resume", project, by, reason, as_json=as_json)
+
+
+@app.command()
+def promote(reason: Reason, project: options.Project = None, by: By = None, as_json: options.Json = False) -> int:
+    """Promote without waiting for the evidence, in your name. Harm still rolls it back.
+
+    Example: towpath rollout promote --by "Ada Lovelace" --reason "the old model is wrong about snow"
+    """
+    return _order("promote", project, by, reason, as_json=as_json)
+
+
+@app.command()
+def rollback(reason: Reason, project: options.Project = None, by: By = None, as_json: options.Json = False) -> int:
+    """Send every unit back to the old champion, at once.
+
+    Example: towpath rollout rollback --by "Ada Lovelace" --reason "customers complain"
+    """
+    return _order("rollback", project, by, reason, as_json=as_json)
+
+
+@app.command()
+def abort(reason: Reason, project: options.Project = None, by: By = None, as_json: options.Json = False) -> int:
+    """End a rollout that is not wanted any more. What ends without evidence is no pass.
+
+    Example: towpath rollout abort --by "Ada Lovelace" --reason "a newer candidate is ready"
+    """
+    return _order("abort", project, by, reason, as_json=as_json)
+
+
+@app.command()
+def run(
+    project: options.Project = None,
+    interval: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds between two ticks.")] = 15.0,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Leave when no rollout is open any more.")] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Be the controller: judge the evidence, step up, pull back, promote; renew the exposure lease.
+
+    Needs the ledger's database and the prediction log. While MLflow is down it goes on, and shows the champion there
+    later. Several controllers do no harm: of two decisions on one state, one is written.
+
+    Example: towpath rollout run --interval 15
+    """
+    from towpath.cli import rollout_watch
+
+    return rollout_watch.run(project, interval=interval, until_end=until_end, as_json=as_json)
+
+
+def _order(what: str, project: str | None, by: str | None, reason: str, *, as_json: bool) -> int:
+    from towpath import wiring
+    from towpath.cli import opening
+    from towpath.cli.rollout_opening import opened, person, project_of
+    from towpath.cli.rollout_shown import decided
+    from towpath.core.rollout_decision import Command
+    from towpath.core.rollout_decision import Order as Orders
+    from towpath.stages.canary import give
+
+    order: Order = Orders(what)
+    command = Command(order=order, author=person(by), reason=reason)
+    with opened(opening.settings(), actor=command.author) as ports:
+        done = give(ports, project_of(project, ports.ledger), command, wiring.now())
+    assert done.decision is not None
+    assert done.rollout is not None
+    if as_json:
+        output.emit(decided(done.decision))
+    else:
+        weight = f"the challenger answers {done.rollout.weight / 100:g} % of units"
+        output.results().print(f"{done.rollout.rollout_id} is {done.rollout.phase}: {weight}.", soft_wrap=True)
+    return Exit.GOOD
+
+
+def _thresholds(given: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError as error:
+            raise BadInput(f"{text!r} is no threshold.", value=text, hint="Write --threshold latency=12.5.") from error
+    return found
+
+
+def _print_started(started: Started, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from towpath.cli.rollout_shown import decided
+
+    row, plan = started.rollout, started.plan
+    if as_json:
+        output.emit(
+            {**decided(started.decision), "thresholds": dict(row.thresholds), "plan": [asdict(one) for one in plan]}
+        )
+        return
+    console = output.results()
+    console.print(
+        f"{row.rollout_id} is started: {row.challenger.candidate} challenges {row.champion.candidate}.", soft_wrap=True
+    )
+    if plan:
+        table = output.table("step", "metric", "test", "effect", "units", "days", right=["step", "units", "days"])
+        for one in plan:
+            effect = "" if one.effect is None else f"{one.effect:g}"
+            units = "never" if one.units is None and one.known else "unknown" if one.units is None else f"{one.units:,}"
+            days = "" if one.days is None else f"{one.days:.1f}"
+            table.add_row(f"{one.step + 1}", one.metric, one.test, effect, units, days)
+        console.print(table)
+    else:
+        console.print("The champion's log says nothing yet, so what it will take was not planned.", soft_wrap=True)
+    console.print(
+        "A controller moves it on: towpath rollout run. Watch it: towpath rollout status --watch", soft_wrap=True
+    )
+
+
+def _print_replayed(rows: Sequence[dict[str, Any]]) -> None:
+    console = output.results()
+    table = output.table("decision", "record", "verdict", "again", right=["record"])
+    for item in rows:
+        again = "the same" if item["same"] else "differs"
+        table.add_row(
+            item["decision"],
+            str(item["record"]),
+            item["verdict"],
+            again + ("" if item["same_code"] else ", other code"),
+        )
+    console.print(table)
+    for item in rows:
+        for difference in item["differences"]:
+            console.print(f"{item['decision']}: {difference}", style="red", soft_wrap=True)

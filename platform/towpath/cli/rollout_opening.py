@@ -1,0 +1,84 @@
+"""What every `towpath rollout` command opens: the ledger's database and the prediction log, for one project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from towpath.cli import opening, options
+from towpath.core.errors import Denied, NotFound
+
+if TYPE_CHECKING:
+    from towpath.core.rollout import Rollout
+    from towpath.ports import Ledger
+    from towpath.settings import Settings
+    from towpath.stages.canary import CanaryPorts
+
+
+def open_canary(settings: Settings, *, actor: str | None = None) -> CanaryPorts:
+    """The controller's ports; close them after use. `actor`: who the ledger will say acts, else the settings' word."""
+    from towpath import wiring
+    from towpath.stages.canary import CanaryPorts
+
+    ledger = wiring.open_ledger(settings)
+    try:
+        return CanaryPorts(
+            ledger=ledger,
+            rollouts=wiring.open_rollouts(settings),
+            evidence=wiring.open_evidence(settings),
+            actor=actor or settings.actor,
+        )
+    except BaseException:
+        ledger.close()
+        raise
+
+
+@contextmanager
+def opened(settings: Settings, *, actor: str | None = None) -> Iterator[CanaryPorts]:
+    """The controller's ports, of a ledger that is there: one that is not is not made."""
+    with opening.ledger(settings):
+        ports = open_canary(settings, actor=actor)
+    try:
+        yield ports
+    finally:
+        ports.close()
+
+
+def project_of(given: str | None, ledger: Ledger) -> str:
+    """The one project that is meant: a folder's, a name's, the working directory's, or the only one there is."""
+    named = opening.project_name(given, ledger)
+    if named is not None:
+        return named
+    known = sorted({record.project for record in ledger.records()})
+    if len(known) != 1:
+        raise NotFound(
+            f"The ledger has {len(known)} projects; which one is meant is not said.",
+            valid=known,
+            hint="Name it, or go to its folder.",
+        )
+    return known[0]
+
+
+def latest(ports: CanaryPorts, project: str, rollout_id: str | None = None) -> Rollout:
+    """The rollout of that id, else the open one, else the last. Raises `NotFound`."""
+    if rollout_id is not None:
+        return ports.rollouts.get(rollout_id)
+    found = ports.rollouts.history(project)
+    if not found:
+        raise NotFound(
+            f"Project {project} has had no rollout.",
+            value=project,
+            hint='Start one: towpath rollout start CANDIDATE --by "…" --reason "…".',
+        )
+    return found[0]
+
+
+def person(by: str | None) -> str:
+    """Who decides. Raises `Denied` when nobody says."""
+    actor = (by or "").strip() or options.actor()
+    if actor is None:
+        raise Denied(
+            "A decision needs a person's name.", hint='Say who decides: --by "Ada Lovelace", or set TOWPATH_ACTOR.'
+        )
+    return actor
