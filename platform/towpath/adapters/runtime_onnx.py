@@ -1,0 +1,184 @@
+"""Whole pipelines as ONNX graphs on one thread: our own graph for trees, skl2onnx for what else converts."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from towpath.adapters import runtime_onnx_signature as signatures
+from towpath.adapters import runtime_onnx_trees as trees
+from towpath.adapters.runtime_file import damaged
+from towpath.adapters.runtime_onnx_session import session
+from towpath.adapters.runtime_onnx_signature import NAN, NULL, Input
+from towpath.adapters.runtime_plan import NotConvertible, is_text
+from towpath.core.errors import BadInput, IntegrityError
+
+KIND = "onnx"
+_NAN = float("nan")
+
+
+def compile_onnx(model: object, *, columns: Sequence[str], types: Mapping[str, str], file: Path) -> None:
+    """Write the model as ONNX with its signature inside, the same bytes every time. Raises `NotConvertible`."""
+    try:
+        proto, signature = trees.graph(model, columns=columns, types=types)
+    except NotConvertible:
+        proto = _by_skl2onnx(model, columns, types)
+        output = proto.graph.output[-1].name
+        signature = signatures.of_model(model, columns=columns, types=types, output=output)
+    note = proto.metadata_props.add()
+    note.key, note.value = signatures.PROPERTY, signatures.dumps(signature)
+    file.write_bytes(_loadable(proto, file))
+
+
+def _loadable(proto: Any, file: Path) -> bytes:
+    """The model's bytes, once ONNX Runtime takes them.
+
+    skl2onnx takes the type of the probabilities from the first column's encoder and may declare 32 bits where the graph
+    computes in 64; the declaration is then set right.
+    """
+    from onnx import TensorProto
+
+    declared = proto.graph.output[-1].type.tensor_type
+    content: bytes = proto.SerializeToString(deterministic=True)
+    try:
+        session(content, file)
+    except IntegrityError:
+        declared.elem_type = TensorProto.DOUBLE
+        content = proto.SerializeToString(deterministic=True)
+        try:
+            session(content, file)
+        except IntegrityError as error:
+            raise NotConvertible(f"ONNX Runtime does not take what was made of it: {error.message}") from error
+    return content
+
+
+def _by_skl2onnx(model: object, columns: Sequence[str], types: Mapping[str, str]) -> Any:
+    if list(getattr(model, "classes_", [])) != [0, 1]:
+        raise NotConvertible("The classes are not 0 and 1.")
+    from skl2onnx import to_onnx  # type: ignore[import-untyped]
+    from skl2onnx.common.data_types import (  # type: ignore[import-untyped]
+        DoubleTensorType,
+        StringTensorType,
+    )
+
+    inputs = [
+        (name, StringTensorType([None, 1]) if is_text(types[name]) else DoubleTensorType([None, 1])) for name in columns
+    ]
+    logging.getLogger("skl2onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = to_onnx(model, initial_types=inputs, options={"zipmap": False}, name="towpath")
+    except Exception as error:
+        raise NotConvertible(f"skl2onnx does not convert it: {type(error).__name__}: {error}") from error
+    return _ordered(_with_missing(made))
+
+
+def _with_missing(proto: Any) -> Any:
+    """skl2onnx writes the categories NaN and None as the texts "nan" and "None"; here they get names of their own."""
+    named = {b"nan": NAN.encode(), b"None": NULL.encode()}
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "OneHotEncoder" and attribute.name == "cats_strings":
+                renamed = [named.get(one, one) for one in attribute.strings]
+                del attribute.strings[:]
+                attribute.strings.extend(renamed)
+    return proto
+
+
+def _ordered(proto: Any) -> Any:
+    """skl2onnx goes through sets: constants and operator sets come in another order in every process."""
+    for items, key in ((proto.graph.initializer, "name"), (proto.opset_import, "domain")):
+        fixed = sorted(items, key=lambda one: str(getattr(one, key)))
+        del items[:]
+        items.extend(fixed)
+    return proto
+
+
+class OnnxRuntime:
+    """The port `Runtime` on a file of `compile_onnx`."""
+
+    kind = KIND
+    inline = True
+
+    def __init__(self, file: Path) -> None:
+        opened = session(file.read_bytes(), file)
+        try:
+            self.signature = signatures.loads(opened.get_modelmeta().custom_metadata_map[signatures.PROPERTY])
+        except (KeyError, ValueError, TypeError) as error:
+            raise damaged(file, error) from error
+        self.columns = tuple(one.name for one in self.signature.inputs)
+        self._outputs = [self.signature.output]
+        self._run = opened._sess.run  # without what ONNX Runtime's Python class does on every call
+
+    def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
+        if not rows:
+            return []
+        try:
+            columns = list(zip(*rows, strict=True))
+        except ValueError:
+            columns = []
+        if len(columns) != len(self.columns):
+            raise BadInput("A row has more or fewer values than the model has inputs.", valid=self.columns)
+        feed = {
+            one.name: (_texts if one.type == "text" else _numbers)(one, values)
+            for one, values in zip(self.signature.inputs, columns, strict=True)
+        }
+        (chances,) = self._run(self._outputs, feed, None)
+        found: list[float] = chances[:, -1].tolist()
+        return found
+
+    async def predict_apart(self, rows: Sequence[Sequence[object]]) -> list[float]:
+        return self.predict(rows)
+
+    def close(self) -> None:
+        """The session goes with the object."""
+
+
+def _numbers(one: Input, values: tuple[object, ...]) -> Any:
+    """A column (n, 1) of doubles. Raises `BadInput` for what the model does not take."""
+    import numpy as np
+
+    if None in values:
+        values = tuple([_NAN if value is None else value for value in values])
+    try:
+        numbers: array[float] = array("d", values)  # type: ignore[arg-type]
+    except (TypeError, OverflowError) as error:
+        raise _refused(one, values, str(error)) from error
+    if not one.null and any(value != value for value in numbers):
+        raise _refused(one, values, "a missing value")
+    if one.limit is not None and any(abs(value) > one.limit for value in numbers):
+        raise _refused(one, values, "a number beyond the model's range")
+    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, 1)
+
+
+def _texts(one: Input, values: tuple[object, ...]) -> Any:
+    """A column (n, 1) of strings. Raises `BadInput` for what the model does not take."""
+    import numpy as np
+
+    out = np.empty((len(values), 1), dtype=object)
+    for place, value in enumerate(values):
+        if isinstance(value, str):
+            if one.known is not None and value not in one.known:
+                raise _refused(one, values, f"{value!r} is no known category")
+            out[place, 0] = value
+        elif value is None and one.null:
+            out[place, 0] = NULL
+        elif isinstance(value, float) and value != value and one.nan:
+            out[place, 0] = NAN
+        else:
+            raise _refused(one, values, f"{value!r} is no text")
+    return out
+
+
+def _refused(one: Input, values: tuple[object, ...], why: str) -> BadInput:
+    wanted = "text" if one.type == "text" else "a number"
+    return BadInput(
+        f"The model does not take what is sent for {one.name}, which is {wanted}: {why}.",
+        value=values[0] if len(values) == 1 else f"{len(values)} values",
+        hint="Send values as in training; null stands for a missing one where the model knows that.",
+    )

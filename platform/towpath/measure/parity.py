@@ -1,0 +1,125 @@
+"""Parity: whether a compiled model answers as scikit-learn does, measured on every holdout row and on unusual ones.
+
+It is measured for each model and never assumed: converters have turned models into wrong ones without an error. A row
+that scikit-learn refuses must be refused by the compiled model too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from towpath.core.errors import BadInput
+from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.measure.parity_rows import Row, Unusual, frame_of, rows_of, unusual
+from towpath.measure.verdicts import count
+from towpath.ports import Runtime
+
+Answers = list[float | None]  # None: the row was refused
+
+_BLOCK, _FEW = 4096, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What scikit-learn answers: on the holdout, and on rows with an unusual value."""
+
+    rows: Sequence[Row]
+    expected: Sequence[float | None]
+    what: Sequence[str]
+    holdout: int
+
+    @property
+    def compared(self) -> str:
+        return f"{count(self.holdout)} of the holdout and {len(self.rows) - self.holdout:,} with an unusual value"
+
+
+def reference(model: Any, holdout: pd.DataFrame, *, columns: Sequence[str], types: Mapping[str, str]) -> Reference:
+    """scikit-learn's own answers. The holdout is given to it as it is, as when the model was evaluated."""
+    odd: tuple[Unusual, ...] = unusual(model, holdout, columns, types)
+    with threadpool_limits(limits=1), np.errstate(all="ignore"):  # sklearn overflows before it refuses
+        known = model.predict_proba(holdout[list(columns)])[:, 1].tolist() if len(holdout) else []
+        strange = answers(
+            lambda rows: model.predict_proba(frame_of(rows, columns, types))[:, 1].tolist(),
+            [one.row for one in odd],
+            refusal=ValueError,
+        )
+    return Reference(
+        rows=[*rows_of(holdout, columns), *(one.row for one in odd)],
+        expected=[*known, *strange],
+        what=[*(f"holdout row {number}" for number in range(len(holdout))), *(one.what for one in odd)],
+        holdout=len(holdout),
+    )
+
+
+def answers(score: Callable[[Sequence[Row]], list[float]], rows: Sequence[Row], *, refusal: type[Exception]) -> Answers:
+    """What `score` answers each row. A block that is refused is halved, and a small one gone through row by row."""
+    if not rows:
+        return []
+    if len(rows) > _BLOCK:
+        return [
+            one
+            for begin in range(0, len(rows), _BLOCK)
+            for one in answers(score, rows[begin : begin + _BLOCK], refusal=refusal)
+        ]
+    try:
+        return list(score(rows))
+    except refusal:
+        if len(rows) == 1:
+            return [None]
+    if len(rows) <= _FEW:
+        return [one for row in rows for one in answers(score, [row], refusal=refusal)]
+    half = len(rows) // 2
+    return answers(score, rows[:half], refusal=refusal) + answers(score, rows[half:], refusal=refusal)
+
+
+def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
+    """One finding for the runtime's kind: the greatest difference, and the row on which it is.
+
+    A row that only one of the two refuses counts as a difference of 1. No holdout row is INCONCLUSIVE. The measured
+    value differs in its last digits from machine to machine, so it is recorded and not digested.
+    """
+    found = answers(runtime.predict, truth.rows, refusal=BadInput)
+    gaps = np.array([_gap(one, two) for one, two in zip(truth.expected, found, strict=True)])
+    worst = int(np.argmax(gaps)) if len(gaps) else 0
+    gap = float(gaps[worst]) if len(gaps) else 0.0
+    apart = int((gaps > tolerance).sum())
+    if not truth.holdout:
+        outcome, reason = Outcome.INCONCLUSIVE, f"{runtime.kind}: there is no holdout row to compare on"
+    elif apart:
+        outcome = Outcome.FAIL
+        reason = (
+            f"{runtime.kind} differs on {count(apart)} of {truth.compared}, most on {truth.what[worst]}: "
+            f"scikit-learn {_said(truth.expected[worst])}, {runtime.kind} {_said(found[worst])}"
+        )
+    else:
+        outcome = Outcome.PASS
+        reason = f"{runtime.kind} gives scikit-learn's probabilities within {gap:.1e} on {truth.compared}"
+    return Finding(
+        code="register.parity",
+        outcome=outcome,
+        severity=Severity.ERROR if outcome is Outcome.PASS else Severity.WARNING,
+        subject=runtime.kind,
+        measured=gap,
+        bound=f"<= {tolerance:g}",
+        sample_size=len(truth.rows),
+        source="holdout and unusual rows",
+        reason=reason,
+        volatile=True,
+    )
+
+
+def _gap(expected: float | None, found: float | None) -> float:
+    if expected is None or found is None:
+        return 0.0 if expected is found else 1.0
+    gap = abs(expected - found)
+    return gap if gap == gap else 1.0
+
+
+def _said(answer: float | None) -> str:
+    return "refuses it" if answer is None else f"says {answer:.9g}"
