@@ -41,7 +41,7 @@ class PredictionLogEvidence:
         requests, nobody = reader.ask(sql.REQUESTS)[0]
         if nobody:
             _logger.info("rollout=%s rows without a unit, not judged: %d", rollout.rollout_id, nobody)
-        units = {(step, weight, arm): (count, labelled) for step, weight, arm, count, labelled in reader.ask(sql.UNITS)}
+        units = {(step, weight, arm): count for step, weight, arm, count in reader.ask(sql.UNITS)}
         bad: dict[str, dict[Where, int]] = {}
         means: dict[str, dict[Where, Moments]] = {}
         for guardrail in guardrails:
@@ -51,15 +51,12 @@ class PredictionLogEvidence:
                 found = _first_bad(reader, guardrail, rollout.thresholds)
                 bad[guardrail.name] = settled(found, _judged(rollout, guardrail.name))
         measured = {one.name for one in guardrails if _bound(one, rollout.thresholds) is not None}
-        counted_late = {one.name for one in guardrails if isinstance(one, Exceedance) and one.delayed}
         scores = _scores(reader)
 
         def arm(where: Where) -> Arm:
-            count, labelled = units.get(where, (0, 0))
-            watched = measured if labelled else measured - counted_late
             return Arm(
-                units=count,
-                bad={name: by_place.get(where, 0) for name, by_place in bad.items() if name in watched},
+                units=units.get(where, 0),
+                bad={name: counts.get(where, 0) for name, counts in bad.items() if name in measured},
                 means={name: found.get(where, Moments()) for name, found in means.items() if name in measured},
                 scores=scores.get(where, ()),
             )

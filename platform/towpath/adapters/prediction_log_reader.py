@@ -7,6 +7,7 @@ begins anew, or reads on another machine, finds the same.
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -48,11 +49,11 @@ class Reader:
         self._since = (since - timedelta(hours=1)).date()  # gateways' clocks may differ
         self._files: dict[str, _File] = {}
         self._numbers = 0
-        self._spill = tempfile.TemporaryDirectory(prefix="towpath-evidence-")
         config = {
             "TimeZone": "UTC",
             "autoinstall_known_extensions": "false",
-            "temp_directory": self._spill.name,
+            # made when it is needed, and removed with the connection, by DuckDB
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"towpath-evidence-{uuid.uuid4().hex}"),
             "memory_limit": _MEMORY,
         }
         self._database = duckdb.connect(":memory:", config=config)
@@ -92,7 +93,6 @@ class Reader:
 
     def close(self) -> None:
         self._database.close()
-        self._spill.cleanup()
 
     def _listed(self, kind: str, today: date) -> Iterator[Stored]:
         for day in _days(self._since, today + timedelta(days=1)):

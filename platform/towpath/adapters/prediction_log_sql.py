@@ -46,10 +46,7 @@ def served(*, by_request: bool, labelled: bool, arms: tuple[str, ...] = ("champi
 
 
 EXPOSED = "unit IS NOT NULL AND weight > 0"
-UNITS = f"""
-    SELECT step, weight, arm, count(*), count(*) FILTER (labels > 0) FROM (
-        SELECT step, weight, arm, unit, count(label) AS labels FROM served WHERE {EXPOSED} GROUP BY ALL)
-    GROUP BY ALL"""
+UNITS = f"SELECT step, weight, arm, count(DISTINCT unit) FROM served WHERE {EXPOSED} GROUP BY ALL"
 REQUESTS = "SELECT count(DISTINCT request), count(*) FILTER (unit IS NULL) FROM served WHERE weight > 0"
 SCORES = f"""
     SELECT step, weight, arm, least(19, floor(prediction * 20))::INTEGER AS bin, count(*) FROM served
@@ -82,12 +79,17 @@ def ever_bad(condition: str) -> str:
     WHERE {EXPOSED} AND arm = 'challenger'"""
 
 
+def _capped(measure: Measure) -> str:
+    """A row's value, no greater than one value; null when it is not known. (`least` passes over nulls.)"""
+    return f"CASE WHEN ({_VALUES[measure]}) IS NOT NULL THEN least({_VALUES[measure]}, ?) END"
+
+
 def moments(measure: Measure) -> str:
     """Count, sum and sum of squares, in billionths, of each unit's mean value capped at one value."""
     return f"""
     SELECT step, weight, arm, count(*), sum(mean), sum(mean * mean) FROM (
         SELECT step, weight, arm, round(sum(nano) / count(nano))::HUGEINT AS mean FROM (
-            SELECT step, weight, arm, unit, round(least({_VALUES[measure]}, ?) * {NANO})::BIGINT AS nano
+            SELECT step, weight, arm, unit, round({_capped(measure)} * {NANO})::BIGINT AS nano
             FROM served WHERE {EXPOSED})
         WHERE nano IS NOT NULL GROUP BY step, weight, arm, unit)
     GROUP BY ALL"""
@@ -105,7 +107,7 @@ def deviation(measure: Measure) -> str:
     """The standard deviation over units of the mean value capped at one value; null for fewer than two units."""
     return f"""
     SELECT stddev_samp(mean) FROM (
-        SELECT unit, avg(least({_VALUES[measure]}, ?)) AS mean FROM served WHERE unit IS NOT NULL
+        SELECT unit, avg({_capped(measure)}) AS mean FROM served WHERE unit IS NOT NULL
         GROUP BY unit ORDER BY unit)"""
 
 
