@@ -159,6 +159,10 @@ class Evidence(Protocol):
         """What the log says of the model with that digest, as champion, since then; None when it says nothing."""
         ...
 
+    def close(self) -> None:
+        """Forget what was read."""
+        ...
+
 
 class Objects(Protocol):
     """A content-addressed store of files."""

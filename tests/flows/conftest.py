@@ -155,7 +155,8 @@ class Flows:
 def flows(server: Server) -> Iterator[Flows]:
     sys.path.insert(0, str(FLOWS))  # as Prefect's loader does
     try:
-        modules = {name: importlib.import_module(name) for name in ("stage_tasks", "governed_path", "drift_watch")}
+        names = ("stage_tasks", "governed_path", "drift_watch", "canary_tick")
+        modules = {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(FLOWS))
     settings = temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home})

@@ -34,13 +34,15 @@ def deployed(server: Server) -> Server:
     return server
 
 
-def test_both_flows_are_deployed(deployed: Server, flows: Flows) -> None:
+def test_every_flow_is_deployed(deployed: Server, flows: Flows) -> None:
     path = flows.client.read_deployment_by_name("governed-path/flights")
     watch = flows.client.read_deployment_by_name("drift-watch/flights")
     assert path.entrypoint == "flows/governed_path.py:governed_path"
     assert path.work_pool_name == watch.work_pool_name == "towpath"
     assert [(item.active, item.schedule.cron) for item in watch.schedules] == [(True, "0 6 * * *")]
     assert [item.active for item in path.schedules] == [False]
+    tick = flows.client.read_deployment_by_name("canary-tick/flights")
+    assert [(item.active, item.schedule.interval.total_seconds()) for item in tick.schedules] == [(False, 60)]
     assert path.global_concurrency_limit.limit == watch.global_concurrency_limit.limit == 1
     assert set(path.parameters) == {"project", "as_of"}
     assert "flights" in path.tags

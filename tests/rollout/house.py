@@ -119,6 +119,9 @@ class Told:
         self._up()
         return self.champion
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def _up(self) -> None:
         if self.down:
             raise Unreachable("The prediction log does not answer.")

@@ -68,6 +68,6 @@ def rollback(
     ended = f"; {done.rollout.rollout_id} is {done.rollout.phase}" if done.rollout else ""
     console.print(f"{done.champion.id} is the champion again, instead of {done.before.id}{ended}.", soft_wrap=True)
     if fault:
-        again = f"`towpath promote {done.champion.id}` shows it there later."
+        again = "`towpath rollout mirror` shows it there later."
         output.messages().print(f"MLflow does not show it yet: {fault} {again}", style="yellow", soft_wrap=True)
     return Exit.GOOD

@@ -9,13 +9,12 @@ import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput
+from towpath.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from towpath.core.rollout_decision import Order
-    from towpath.stages.canary_start import Started
 
 app = typer.Typer(help="Let a challenger earn the champion's traffic, step by step.", no_args_is_help=True)
 
@@ -50,7 +49,7 @@ def start(
     Example: towpath rollout start flights-1f2e3d4c5b6a --by "Ada Lovelace" --reason "trained on May too"
     """
     from towpath import wiring
-    from towpath.cli import opening
+    from towpath.cli import opening, rollout_told
     from towpath.cli.rollout_opening import opened, person
     from towpath.project import load
     from towpath.stages.canary_start import start as begin
@@ -67,7 +66,7 @@ def start(
                 hint="Name the project's folder: --project DIR.",
             )
         started = begin(chosen, loaded, ports, author=author, reason=reason, now=wiring.now(), thresholds=given or None)
-    _print_started(started, as_json=as_json)
+    rollout_told.started(started, as_json=as_json)
     return Exit.GOOD
 
 
@@ -128,7 +127,7 @@ def replay(project: options.Project = None, rollout: Rollout = None, as_json: op
 
     Example: towpath rollout replay --rollout flights-r2
     """
-    from towpath.cli import opening
+    from towpath.cli import opening, rollout_told
     from towpath.cli.rollout_opening import latest, opened, project_of
     from towpath.stages.canary import code_digest, replayed
 
@@ -150,7 +149,7 @@ def replay(project: options.Project = None, rollout: Rollout = None, as_json: op
     if as_json:
         output.emit({"rollout": row.rollout_id, "same": same, "decisions": rows})
     else:
-        _print_replayed(rows)
+        rollout_told.replayed(rows)
     return Exit.GOOD if same else Exit.INTEGRITY
 
 
@@ -218,6 +217,32 @@ def run(
     return rollout_watch.run(project, interval=interval, until_end=until_end, as_json=as_json)
 
 
+@app.command()
+def mirror(project: options.Project = None, as_json: options.Json = False) -> int:
+    """Let MLflow show the champion that the ledger has: its alias, and the decision's hash as a tag.
+
+    The controller does it by itself; this is for when MLflow was down, or somebody moved the alias.
+
+    Example: towpath rollout mirror
+    """
+    from towpath import wiring
+    from towpath.cli import opening
+    from towpath.cli.rollout_opening import project_of
+    from towpath.stages.succession import mirror as show
+
+    settings = opening.settings()
+    with opening.ledger(settings) as ledger, output.libraries_on_stderr():
+        name = project_of(project, ledger)
+        decision = show(ledger, lambda: wiring.open_models(settings), name)
+    if decision is None:
+        raise NotFound(f"Project {name} has no champion.", value=name, hint="`towpath promote` makes the first.")
+    if as_json:
+        output.emit({"project": name, "champion": decision.candidate, "decision": decision.hash})
+    else:
+        output.results().print(f"MLflow shows {decision.candidate} as the champion of {name}.", soft_wrap=True)
+    return Exit.GOOD
+
+
 def _order(what: str, project: str | None, by: str | None, reason: str, *, as_json: bool) -> int:
     from towpath import wiring
     from towpath.cli import opening
@@ -250,50 +275,3 @@ def _thresholds(given: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise BadInput(f"{text!r} is no threshold.", value=text, hint="Write --threshold latency=12.5.") from error
     return found
-
-
-def _print_started(started: Started, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from towpath.cli.rollout_shown import decided
-
-    row, plan = started.rollout, started.plan
-    if as_json:
-        output.emit(
-            {**decided(started.decision), "thresholds": dict(row.thresholds), "plan": [asdict(one) for one in plan]}
-        )
-        return
-    console = output.results()
-    console.print(
-        f"{row.rollout_id} is started: {row.challenger.candidate} challenges {row.champion.candidate}.", soft_wrap=True
-    )
-    if plan:
-        table = output.table("step", "metric", "test", "effect", "units", "days", right=["step", "units", "days"])
-        for one in plan:
-            effect = "" if one.effect is None else f"{one.effect:g}"
-            units = "never" if one.units is None and one.known else "unknown" if one.units is None else f"{one.units:,}"
-            days = "" if one.days is None else f"{one.days:.1f}"
-            table.add_row(f"{one.step + 1}", one.metric, one.test, effect, units, days)
-        console.print(table)
-    else:
-        console.print("The champion's log says nothing yet, so what it will take was not planned.", soft_wrap=True)
-    console.print(
-        "A controller moves it on: towpath rollout run. Watch it: towpath rollout status --watch", soft_wrap=True
-    )
-
-
-def _print_replayed(rows: Sequence[dict[str, Any]]) -> None:
-    console = output.results()
-    table = output.table("decision", "record", "verdict", "again", right=["record"])
-    for item in rows:
-        again = "the same" if item["same"] else "differs"
-        table.add_row(
-            item["decision"],
-            str(item["record"]),
-            item["verdict"],
-            again + ("" if item["same_code"] else ", other code"),
-        )
-    console.print(table)
-    for item in rows:
-        for difference in item["differences"]:
-            console.print(f"{item['decision']}: {difference}", style="red", soft_wrap=True)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from towpath.core.rollout_rules import Scene
     from towpath.stages.canary import CanaryPorts, Ticked
 
-_FINISH_SECONDS = 10.0  # that a showing of the champion in MLflow gets when the controller leaves
-
 Seen = tuple["Scene", Sequence["RolloutDecision"], Sequence[str]]
 
 
@@ -49,23 +47,24 @@ def watch(ports: CanaryPorts, project: str | None, rollout_id: str | None, *, in
 def run(project: str | None, *, interval: float, until_end: bool, as_json: bool) -> int:
     """Tick until interrupted, or until the rollout has ended. Returns an exit code."""
     from towpath import wiring
-    from towpath.stages.canary_loop import Follower, control
+    from towpath.cli.rollout_follower import Follower
+    from towpath.stages.canary_loop import control
 
     settings, stop, told = opening.settings(), threading.Event(), _Told(as_json=as_json)
     with opened(settings) as ports, _stopping(stop):
         name = project_of(project, ports.ledger)
-        follower = Follower(ports.ledger, lambda: wiring.open_models(settings), name)
+        follower = Follower(ports.ledger, name)
         control(
             ports,
             name,
             clock=wiring.now,
             stop=stop,
             told=told,
-            follower=follower,
+            beside=follower.ask,
             interval=interval,
             until_end=until_end,
         )
-        follower.finish(_FINISH_SECONDS)
+        follower.finish()
     if as_json:
         output.emit({"project": name, "decisions": told.decisions, "rollout": told.rollout})
     return Exit.GOOD

@@ -48,6 +48,8 @@ class CanaryPorts:
     actor: str
 
     def close(self) -> None:
+        """Give back what they hold."""
+        self.evidence.close()
         self.rollouts.close()
         self.ledger.close()
 
