@@ -49,10 +49,11 @@ class LabelTables:
         Raises `BadInput` for a column that is not there, labels other than 0 and 1, or a table without any label.
         """
         with tempfile.TemporaryDirectory(prefix="towpath-labels-") as folder:
-            database = duckdb.connect(":memory:", config={"TimeZone": "UTC", "temp_directory": folder})
+            config = {"TimeZone": "UTC", "autoinstall_known_extensions": "false", "temp_directory": folder}
+            database = duckdb.connect(":memory:", config=config)
             try:
                 rows = _read(database, file, key=key, label=label)
-                found: pa.Table = database.execute("SELECT key, label FROM labels ORDER BY key").to_arrow_table()
+                found: pa.Table = database.sql("SELECT key, label FROM labels ORDER BY key").to_arrow_table()
                 if not found.num_rows:
                     raise BadInput(
                         f"{file.name} holds no label: no row has both {key!r} and {label!r}.", value=file.name
