@@ -11,7 +11,19 @@ from towpath import telemetry
 from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.gates import Stage
 from towpath.path import ORDER
-from towpath.ports import Evidence, FeatureStore, Ledger, Objects, OnlineStore, Progress, Sources, Transforms
+from towpath.ports import (
+    Evidence,
+    FeatureStore,
+    Ledger,
+    Models,
+    Objects,
+    OnlineStore,
+    Progress,
+    Rollouts,
+    Runtimes,
+    Sources,
+    Transforms,
+)
 from towpath.project import Project
 from towpath.settings import Settings
 
@@ -57,6 +69,36 @@ def open_objects(settings: Settings) -> Objects:
     from towpath.adapters.objects_local import LocalObjects
 
     return LocalObjects(Path(settings.objects))
+
+
+def open_rollouts(settings: Settings) -> Rollouts:
+    """The rollouts, in the ledger's database."""
+    from towpath.ledger.rollouts import SqlRollouts
+
+    prepare(settings)
+    return SqlRollouts.at(settings.ledger, clock=now)
+
+
+def open_models(settings: Settings) -> Models:
+    """Tracking and registry of models."""
+    telemetry.silence()
+    from towpath.adapters.mlflow_models import MlflowModels
+
+    return MlflowModels(settings.mlflow, artifacts=_artifacts(settings))
+
+
+def open_runtimes(settings: Settings) -> Runtimes:  # noqa: ARG001 - like the others
+    """Every way to serve a model."""
+    from towpath.adapters.runtimes import ServingRuntimes
+
+    return ServingRuntimes()
+
+
+def onnx_signature(file: Path) -> dict[str, object]:
+    """What a compiled ONNX model takes and gives, as JSON."""
+    from towpath.adapters.runtime_onnx import signature_of
+
+    return signature_of(file)
 
 
 def open_transforms() -> Transforms:
@@ -131,6 +173,7 @@ def open_ports(settings: Settings) -> Ports:
         features=open_features(),
         models=MlflowModels(settings.mlflow, artifacts=_artifacts(settings)),
         drift=EvidentlyDrift(),
+        runtimes=open_runtimes(settings),
     )
 
 

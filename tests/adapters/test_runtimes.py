@@ -176,7 +176,7 @@ def test_rows_of_another_length_are_refused(name: str) -> None:
 
 def test_the_plan_survives_json() -> None:
     for kind in (*TREES, "strict", "by category"):
-        plan, _ = runtime_plan.read(fitted(kind), columns=COLUMNS, types=TYPES)
+        plan = runtime_plan.read(fitted(kind), columns=COLUMNS, types=TYPES).plan
         again = runtime_plan.loads(runtime_plan.dumps(plan))
         row = rows_of(visits(1)[0])[0]
         assert Encoder(again).row(row) == Encoder(plan).row(row)

@@ -12,7 +12,7 @@ import pytest
 from path import small
 from path.small import Heard
 from path.trail import Trail
-from towpath.core.evidence import Candidate, Entry, RecordKind
+from towpath.core.evidence import Candidate, Entry, Outcome, RecordKind
 from towpath.core.gates import Stage
 from towpath.path import ORDER
 from towpath.ports import Ledger
@@ -134,6 +134,7 @@ def test_the_ledger_gives_the_candidate_back(trail: Trail, tmp_path: Path) -> No
         (Stage.VALIDATE, "changed"),
         (Stage.FEATURIZE, "gone"),
         (Stage.EVALUATE, "changed"),
+        (Stage.REGISTER, "gone"),
     ],
 )
 def test_a_stored_file_that_was_lost_is_made_again(stage: Stage, damage: str, trail: Trail, tmp_path: Path) -> None:
@@ -153,6 +154,21 @@ def test_a_stored_file_that_was_lost_is_made_again(stage: Stage, damage: str, tr
         assert candidate.digest == trail.entry(stage).digest
         for digest, size in stored.items():
             assert work.ports.objects.fetch(digest).stat().st_size == size
+
+
+def test_the_compiled_model_is_recorded_and_answers_as_the_model_does(trail: Trail) -> None:
+    """The fastest conversion that passed is a subject; its parity is a finding, and the card tells of it."""
+    entry = trail.entry(Stage.REGISTER)
+    (subject,) = entry.subjects_of("runtime").values()
+    assert subject.name == "trees"
+    assert subject.size
+    found = [finding for finding in entry.findings if finding.code == "register.parity"]
+    assert [finding.subject for finding in found] == ["trees", "treelite", "onnx"]
+    assert all(finding.outcome is Outcome.PASS and float(finding.measured or 0) <= 1e-12 for finding in found)
+    card = next(item for item in entry.attachments if item.name == "model_card.md")
+    text = (trail.folder / Stage.REGISTER.value / "objects" / card.digest[7:9] / card.digest[9:]).read_text()
+    assert "## How it is served" in text
+    assert found[0].reason.split(" within ")[0] in text
 
 
 def _stored(entry: Entry) -> dict[str, int]:

@@ -14,17 +14,24 @@ from towpath.adapters import runtime_onnx_trees as trees
 from towpath.adapters.runtime_file import damaged
 from towpath.adapters.runtime_onnx_session import session
 from towpath.adapters.runtime_onnx_signature import NAN, NULL, Input
-from towpath.adapters.runtime_plan import NotConvertible, is_text
+from towpath.adapters.runtime_plan import Known, NotConvertible, is_text
 from towpath.core.errors import BadInput, IntegrityError
 
 KIND = "onnx"
 _NAN = float("nan")
 
 
-def compile_onnx(model: object, *, columns: Sequence[str], types: Mapping[str, str], file: Path) -> None:
-    """Write the model as ONNX with its signature inside, the same bytes every time. Raises `NotConvertible`."""
+def compile_onnx(
+    model: object, known: Known | None, file: Path, *, columns: Sequence[str], types: Mapping[str, str]
+) -> None:
+    """Write the model as ONNX with its signature inside, the same bytes every time. Raises `NotConvertible`.
+
+    `known` is the model's plan, when one could be read.
+    """
     try:
-        proto, signature = trees.graph(model, columns=columns, types=types)
+        if known is None:
+            raise NotConvertible("There is no plan of it.")
+        proto, signature = trees.graph(known)
     except NotConvertible:
         proto = _by_skl2onnx(model, columns, types)
         output = proto.graph.output[-1].name
@@ -182,3 +189,8 @@ def _refused(one: Input, values: tuple[object, ...], why: str) -> BadInput:
         value=values[0] if len(values) == 1 else f"{len(values)} values",
         hint="Send values as in training; null stands for a missing one where the model knows that.",
     )
+
+
+def signature_of(file: Path) -> dict[str, object]:
+    """What a file of `compile_onnx` takes and gives, as JSON. Raises `IntegrityError` for another file."""
+    return OnnxRuntime(file).signature.document()

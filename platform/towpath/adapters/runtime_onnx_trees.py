@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from towpath.adapters import runtime_plan as plans
 from towpath.adapters.runtime_onnx_signature import NAN, NULL, Signature, of_plan
-from towpath.adapters.runtime_plan import Category, NotConvertible, Number
+from towpath.adapters.runtime_plan import Category, Known, NotConvertible, Number
 from towpath.adapters.runtime_treelite import imported
 
 FEATURES, OUTPUT = "features", "probability"
@@ -31,15 +30,15 @@ def ensemble(estimator: Any, *, width: int) -> Any:
     return _made(build, [helper.make_tensor_value_info(FEATURES, TensorProto.DOUBLE, [None, width])])
 
 
-def graph(model: object, *, columns: Sequence[str], types: Mapping[str, str]) -> tuple[Any, Signature]:
+def graph(known: Known) -> tuple[Any, Signature]:
     """The ONNX model of a pipeline that ends in trees, and its signature. Raises `NotConvertible`."""
     from onnx import TensorProto, helper
 
-    plan, estimator = plans.read(model, columns=columns, types=types)
-    if any(name == OUTPUT or name.startswith(_OURS) for name in columns):
+    plan = known.plan
+    if any(name == OUTPUT or name.startswith(_OURS) for name in plan.columns):
         raise NotConvertible("A column bears a name that the graph needs.")
     signature = of_plan(plan, output=OUTPUT)
-    trees = imported(estimator)
+    trees = imported(known.estimator)
     build = _Build()
     features = [build.feature(plan.columns[one.column], one) for one in plan.features]
     joined = build.add("Concat", features, axis=1)

@@ -60,6 +60,14 @@ class Plan:
     infinite: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A model of which the plan could be read, and its last estimator."""
+
+    plan: Plan
+    estimator: Any
+
+
 def dumps(plan: Plan) -> str:
     """The plan as JSON, the same text every time."""
     document = {"format": FORMAT, **asdict(plan)}
@@ -87,7 +95,7 @@ def is_number(kind: str) -> bool:
     return kind.lower().rstrip("0123456789") in ("int", "uint", "float", "bool", "boolean")
 
 
-def read(model: object, *, columns: Sequence[str], types: Mapping[str, str]) -> tuple[Plan, Any]:
+def read(model: object, *, columns: Sequence[str], types: Mapping[str, str]) -> Known:
     """The plan of a fitted classifier or pipeline, and its last estimator.
 
     Raises `NotConvertible` for steps that do not treat columns one by one, and for column types that are neither text
@@ -107,7 +115,7 @@ def read(model: object, *, columns: Sequence[str], types: Mapping[str, str]) -> 
     features = _features(steps[0] if len(steps) == 2 else None, list(columns), types)
     single, nan, infinite = _estimator(steps[-1], len(features))
     plan = Plan(columns=tuple(columns), features=tuple(features), single=single, nan=nan, infinite=infinite)
-    return plan, steps[-1]
+    return Known(plan=plan, estimator=steps[-1])
 
 
 def _features(step: Any, columns: list[str], types: Mapping[str, str]) -> list[Number | Category]:

@@ -20,8 +20,8 @@ class Scorer:
         self._encoder: Encoder | None = None
         self._estimator = model
         try:
-            plan, self._estimator = plans.read(model, columns=columns, types=types)
-            self._encoder = Encoder(plan)
+            known = plans.read(model, columns=columns, types=types)
+            self._encoder, self._estimator = Encoder(known.plan), known.estimator
         except NotConvertible:
             pass
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from towpath.adapters import runtime_file as files
-from towpath.adapters import runtime_plan as plans
 from towpath.adapters.runtime_encoder import Encoder
-from towpath.adapters.runtime_plan import NotConvertible
+from towpath.adapters.runtime_plan import Known, NotConvertible
 
 KIND = "treelite"
 _TREES = "trees.treelite"
 
 
-def compile_treelite(model: object, *, columns: Sequence[str], types: Mapping[str, str], file: Path) -> None:
+def compile_treelite(known: Known, file: Path) -> None:
     """Write the model's runtime file. Raises `NotConvertible`."""
-    plan, estimator = plans.read(model, columns=columns, types=types)
-    files.write(file, plan, _TREES, imported(estimator).serialize_bytes())
+    files.write(file, known.plan, _TREES, imported(known.estimator).serialize_bytes())
 
 
 def imported(estimator: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
+from towpath.adapters import runtime_plan as plans
 from towpath.adapters.runtime_onnx import OnnxRuntime, compile_onnx
 from towpath.adapters.runtime_plan import NotConvertible
 from towpath.adapters.runtime_sklearn import SklearnRuntime
@@ -14,12 +16,7 @@ from towpath.adapters.runtime_trees import TreesRuntime, compile_trees
 from towpath.core.errors import NotFound
 from towpath.ports import Compiled, Runtime
 
-
-class _Compile(Protocol):
-    def __call__(self, model: object, *, columns: Sequence[str], types: Mapping[str, str], file: Path) -> None: ...
-
-
-_COMPILERS: Mapping[str, _Compile] = {"trees": compile_trees, "treelite": compile_treelite, "onnx": compile_onnx}
+_LOG = logging.getLogger(__name__)
 _OPENERS: Mapping[str, Callable[[Path], Runtime]] = {
     "trees": TreesRuntime,
     "treelite": TreeliteRuntime,
@@ -36,12 +33,21 @@ class ServingRuntimes:
     ) -> tuple[Compiled, ...]:
         """Every conversion that succeeds, the fastest first. Whether it is right is for its parity to say."""
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            known = plans.read(model, columns=columns, types=types)
+        except NotConvertible:
+            known = None
+        ways: dict[str, Callable[[Path], None]] = {}
+        if known is not None:
+            ways |= {"trees": partial(compile_trees, known), "treelite": partial(compile_treelite, known)}
+        ways["onnx"] = lambda file: compile_onnx(model, known, file, columns=columns, types=types)
         found = []
-        for kind, convert in _COMPILERS.items():
+        for kind, convert in ways.items():
             file = folder / f"runtime.{kind}"
             try:
-                convert(model, columns=columns, types=types, file=file)
-            except NotConvertible:
+                convert(file)
+            except NotConvertible as why:
+                _LOG.info("not compiled: kind=%s why=%s", kind, why)
                 continue
             found.append(Compiled(kind=kind, file=file))
         return tuple(found)

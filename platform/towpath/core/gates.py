@@ -225,6 +225,13 @@ GATES: dict[str, Gate] = _gates(
         required=True,
     ),
     Gate(
+        code="register.parity",
+        stage=Stage.REGISTER,
+        asks="Does what will serve answer as the evaluated model does, on the holdout and on unusual rows?",
+        mend="Read which row differs. A warning names a conversion left out; scikit-learn serves if none is left.",
+        required=True,
+    ),
+    Gate(
         code="monitor.drift",
         stage=Stage.MONITOR,
         asks="Are the features distributed as in training, for all but the declared share of columns?",

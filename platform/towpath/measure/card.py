@@ -96,7 +96,7 @@ class CardData:
     candidate's last entry when the card was made; `model_digest` that of the saved model's bytes.
 
     `params` are the training's parameters, `trained_at` the entry that holds them. `as_of` is the time the data was
-    known at, in words.
+    known at, in words. `serving` says how it is served, a sentence each.
     """
 
     name: str
@@ -118,6 +118,7 @@ class CardData:
     findings: Sequence[Judged]
     plots: Sequence[Plot] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+    serving: Sequence[str] = field(default_factory=tuple)
 
     @property
     def title(self) -> str:

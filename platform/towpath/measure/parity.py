@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Finding, Outcome, Severity
-from towpath.measure.parity_rows import Row, Unusual, frame_of, rows_of, unusual
+from towpath.measure.parity_rows import Row, Unusual, fits, frame_of, rows_of, unusual
 from towpath.measure.verdicts import count
 from towpath.ports import Runtime
 
@@ -40,15 +40,22 @@ class Reference:
 
 
 def reference(model: Any, holdout: pd.DataFrame, *, columns: Sequence[str], types: Mapping[str, str]) -> Reference:
-    """scikit-learn's own answers. The holdout is given to it as it is, as when the model was evaluated."""
+    """scikit-learn's own answers. The holdout is given to it as it is, as when the model was evaluated.
+
+    Text for a number, or a number for text, counts as refused, though pandas would read "12" as 12.
+    """
     odd: tuple[Unusual, ...] = unusual(model, holdout, columns, types)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):  # sklearn overflows before it refuses
         known = model.predict_proba(holdout[list(columns)])[:, 1].tolist() if len(holdout) else []
-        strange = answers(
-            lambda rows: model.predict_proba(frame_of(rows, columns, types))[:, 1].tolist(),
-            [one.row for one in odd],
-            refusal=ValueError,
+        fitting = [one.row for one in odd if fits(one.row, columns, types)]
+        answered = iter(
+            answers(
+                lambda rows: model.predict_proba(frame_of(rows, columns, types))[:, 1].tolist(),
+                fitting,
+                refusal=ValueError,
+            )
         )
+    strange = [next(answered) if fits(one.row, columns, types) else None for one in odd]
     return Reference(
         rows=[*rows_of(holdout, columns), *(one.row for one in odd)],
         expected=[*known, *strange],

@@ -48,20 +48,22 @@ def rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
 
 
 def frame_of(rows: Sequence[Row], columns: Sequence[str], types: Mapping[str, str]) -> pd.DataFrame:
-    """Rows as scikit-learn gets them: text as objects, numbers in 64 bits with NaN for None.
-
-    Raises `ValueError` for text where a number belongs and the other way round.
-    """
+    """Rows that fit, as scikit-learn gets them: text as objects, numbers in 64 bits with NaN for None."""
     values = list(zip(*rows, strict=True))
-    return pd.DataFrame({name: _column(values[place], types[name]) for place, name in enumerate(columns)})
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values[place]), dtype=object if is_text(types[name]) else "float64")
+            for place, name in enumerate(columns)
+        }
+    )
 
 
-def _column(values: Sequence[Any], kind: str) -> pd.Series[Any]:
-    text = is_text(kind)
-    for value in values:
-        if value is not None and value == value and isinstance(value, str) is not text:
-            raise ValueError(f"{value!r} is {'no text' if text else 'no number'}")
-    return pd.Series(list(values), dtype=object if text else "float64")
+def fits(row: Row, columns: Sequence[str], types: Mapping[str, str]) -> bool:
+    """Whether text stands where text belongs, and a number where a number does."""
+    return all(
+        value is None or value != value or isinstance(value, str) is is_text(types[name])
+        for value, name in zip(row, columns, strict=True)
+    )
 
 
 def unusual(
@@ -74,7 +76,8 @@ def unusual(
     found: list[Unusual] = []
     for place, name in enumerate(columns):
         for value in _TEXTS if is_text(types[name]) else _NUMBERS:
-            found += [_with(base, place, name, value) for base in bases]
+            few = isinstance(value, float) and abs(value) == float("inf")  # refused mostly, one call each
+            found += [_with(base, place, name, value) for base in (bases[:1] if few else bases)]
         for value in _near(splits.get(name, ())):
             found += [_with(base, place, name, value) for base in bases[:1]]
     # rows with the same unusual value lie together: those that are refused are then found in few steps

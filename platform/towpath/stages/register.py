@@ -1,4 +1,4 @@
-"""register: a version in the model registry that carries its evidence, and the model card."""
+"""register: the model compiled for serving, a version in the registry that carries its evidence, and the model card."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from towpath.core import names
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
@@ -15,38 +17,39 @@ from towpath.measure.card import CardData, Cite, Feature, Figure, Judged, Plot, 
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Estimate
 from towpath.measure.slices import Group
+from towpath.stages.compile import Served, compiled
 from towpath.stages.train import trained
 from towpath.stages.work import Work, begin, compose, write
 
 METRICS = {"roc_auc": "ROC AUC", "log_loss": "Log loss", "brier": "Brier score", "calibration": "Calibration error"}
 _UNITS = {"log_loss": "nats"}
+_RUNTIMES = "1"  # of the compiled form; another number has every candidate compiled anew
 
 
 def register(candidate: Candidate, work: Work) -> Candidate:
-    """Verify the stored model, write the card, register the version with tags and evidence under alias `candidate`.
+    """Verify the stored model, compile it, register the version with tags, evidence and card under alias `candidate`.
 
     The version number is the registry's and so no part of the entry's digest. Repeated after a kill, the version of the
     same run is found and completed, not doubled.
     """
-    begun = begin(Stage.REGISTER, candidate, work, {"charter": work.project.charter_digest})
+    begun = begin(Stage.REGISTER, candidate, work, {"charter": work.project.charter_digest, "runtimes": _RUNTIMES})
     if begun.found is not None:
         return candidate.append(begun.found)
     run = trained(candidate.entry(Stage.TRAIN))
     with work.scratch() as folder:
         work.progress.step("the stored model, verified")
-        work.ports.models.verified(run, target=folder / "model")
-        finding = Finding(
-            code="register.model",
-            outcome=Outcome.PASS,
-            measured=run.model_digest,
-            bound="the trained digest",
-            reason="the registered model is, byte for byte, the one that was trained and evaluated",
-        )
+        saved = work.ports.models.verified(run, target=folder / "model")
+        findings = [_registered(run.model_digest)]
+        work.progress.step("compile and compare")
+        served = _served(candidate, work, saved, folder)
+        findings += served.findings
         subjects = [
             Subject(kind="model", name=work.name, digest=run.model_digest),
             Subject(kind="charter", name=work.name, digest=begun.inputs["charter"]),
         ]
-        draft = compose(begun, subjects=subjects, findings=[finding])
+        if served.file is not None:
+            subjects.append(work.store("runtime", served.kind, served.file))
+        draft = compose(begun, subjects=subjects, findings=findings)
         work.progress.step("registry")
         registered = work.ports.models.register(
             work.name,
@@ -60,16 +63,41 @@ def register(candidate: Candidate, work: Work) -> Candidate:
             alias=names.ALIAS_CANDIDATE,
         )
         work.progress.step("model card")
-        files = [*_card(candidate, work, registered.version, folder), _evidence(candidate, folder)]
+        files = [*_card(candidate, work, registered.version, folder, served), _evidence(candidate, folder)]
         work.ports.models.attach(run.run_id, files, folder=names.EVIDENCE_FOLDER)
         entry = compose(
             begun,
             subjects=subjects,
-            findings=[finding],
+            findings=findings,
             notes={"registered_model": registered.name, "version": registered.version},
             attachments=work.attach(*(file for file in files if file.suffix != ".png")),  # plots are evaluate's
         )
         return write(begun, entry, work)
+
+
+def _registered(model_digest: str) -> Finding:
+    return Finding(
+        code="register.model",
+        outcome=Outcome.PASS,
+        measured=model_digest,
+        bound="the trained digest",
+        reason="the registered model is, byte for byte, the one that was trained and evaluated",
+    )
+
+
+def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> Served:
+    """How the verified model of `saved` will be served, measured on the holdout."""
+    facts: Any = candidate.entry(Stage.TRAIN).facts
+    holdout = candidate.entry(Stage.FEATURIZE).subject("features", "holdout")
+    return compiled(
+        work.ports.models.load(saved),
+        saved,
+        holdout=pd.read_parquet(work.ports.objects.fetch(holdout.digest)),
+        columns=list(facts["inputs"]),
+        types=dict(facts["types"]),
+        work=work,
+        folder=folder / "compiled",
+    )
 
 
 def _evidence(candidate: Candidate, folder: Path) -> Path:
@@ -79,7 +107,7 @@ def _evidence(candidate: Candidate, folder: Path) -> Path:
     return file
 
 
-def _card(candidate: Candidate, work: Work, version: str, folder: Path) -> list[Path]:
+def _card(candidate: Candidate, work: Work, version: str, folder: Path, served: Served) -> list[Path]:
     pictures = [
         (work.ports.objects.fetch(item.digest), item.name)
         for item in candidate.entry(Stage.EVALUATE).attachments
@@ -89,14 +117,14 @@ def _card(candidate: Candidate, work: Work, version: str, folder: Path) -> list[
     for source, name in pictures:
         files.append(folder / name)
         files[-1].write_bytes(source.read_bytes())
-    markdown, html = card.render(_data(candidate, work, version, files))
+    markdown, html = card.render(_data(candidate, work, version, files, served))
     for name, text in (("model_card.md", markdown), ("model_card.html", html)):
         files.append(folder / name)
         files[-1].write_text(text, encoding="utf-8")
     return files
 
 
-def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path]) -> CardData:
+def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path], served: Served) -> CardData:
     cites = {entry.stage: _cite(entry, work) for entry in candidate.entries}
     train, evaluation = candidate.entry(Stage.TRAIN), candidate.entry(Stage.EVALUATE)
     facts = _mapping(evaluation.facts)
@@ -137,6 +165,7 @@ def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path]) 
             Plot(file=file.name, title=file.stem.capitalize(), png=file.read_bytes(), cite=cites[Stage.EVALUATE])
             for file in pictures
         ],
+        serving=[finding.reason for finding in served.findings],
     )
 
 

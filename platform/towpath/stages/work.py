@@ -28,6 +28,7 @@ from towpath.ports import (
     Models,
     Objects,
     Progress,
+    Runtimes,
     Sources,
     Transforms,
 )
@@ -48,6 +49,7 @@ class Ports:
     features: FeatureStore
     models: Models
     drift: DriftReports
+    runtimes: Runtimes
 
 
 @dataclass(frozen=True, kw_only=True)
