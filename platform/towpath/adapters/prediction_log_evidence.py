@@ -31,50 +31,16 @@ class PredictionLogEvidence:
         self._place = place
         self._clock = clock
         self._readers: dict[str, Reader] = {}
+        self._looks: dict[str, tuple[object, Look]] = {}  # the last one, with what it was asked of
 
     def look(self, rollout: Rollout) -> Look:
         """The evidence since the rollout's start. Raises `Unreachable`, `Misconfigured` or `IntegrityError`."""
         reader = self._reader(rollout)
-        guardrails = rollout.policy.guardrails
-        delayed = any(guardrail.delayed for guardrail in guardrails)
-        reader.ask(sql.served(by_request=rollout.unit is None, labelled=delayed))
-        requests, nobody = reader.ask(sql.REQUESTS)[0]
-        if nobody:
-            _logger.info("rollout=%s rows without a unit, not judged: %d", rollout.rollout_id, nobody)
-        units = {(step, weight, arm): count for step, weight, arm, count in reader.ask(sql.UNITS)}
-        bad: dict[str, dict[Where, int]] = {}
-        means: dict[str, dict[Where, Moments]] = {}
-        for guardrail in guardrails:
-            if isinstance(guardrail, Mean):
-                means[guardrail.name] = _moments(reader, guardrail, rollout.thresholds)
-            else:
-                found = _first_bad(reader, guardrail, rollout.thresholds)
-                bad[guardrail.name] = settled(found, _judged(rollout, guardrail.name))
-        measured = {one.name for one in guardrails if _bound(one, rollout.thresholds) is not None}
-        scores = _scores(reader)
-
-        def arm(where: Where) -> Arm:
-            return Arm(
-                units=units.get(where, 0),
-                bad={name: counts.get(where, 0) for name, counts in bad.items() if name in measured},
-                means={name: found.get(where, Moments()) for name, found in means.items() if name in measured},
-                scores=scores.get(where, ()),
-            )
-
-        return Look(
-            watermark=reader.watermark,
-            requests=requests,
-            strata=tuple(
-                Stratum(
-                    step=step,
-                    weight=weight,
-                    champion=arm((step, weight, "champion")),
-                    challenger=arm((step, weight, "challenger")),
-                )
-                for step, weight in sorted({(step, weight) for step, weight, _ in units})
-            ),
-            hard=_hard(reader, rollout),
-        )
+        asked = (reader.version, rollout.policy, dict(rollout.thresholds), rollout.unit, rollout.judge.seen)
+        before = self._looks.get(rollout.rollout_id)
+        if before is None or before[0] != asked:
+            self._looks = {rollout.rollout_id: (asked, _look(reader, rollout))}
+        return self._looks[rollout.rollout_id][1]
 
     def telemetry(self, rollout: Rollout) -> Telemetry:
         """Whether gateways are heard, and whether each of those heard last holds the rollout.
@@ -121,6 +87,7 @@ class PredictionLogEvidence:
         """The rollout's rows up to now."""
         reader = self._readers.pop(rollout.rollout_id, None)
         if reader is None:
+            self._looks.pop(rollout.rollout_id, None)
             reader = Reader(
                 self._place, rollout.project, column="rollout", value=rollout.rollout_id, since=rollout.started_at
             )
@@ -132,6 +99,49 @@ class PredictionLogEvidence:
 
     def _today(self) -> date:
         return self._clock().astimezone(UTC).date()
+
+
+def _look(reader: Reader, rollout: Rollout) -> Look:
+    guardrails = rollout.policy.guardrails
+    delayed = any(guardrail.delayed for guardrail in guardrails)
+    reader.ask(sql.served(by_request=rollout.unit is None, labelled=delayed))
+    requests, nobody = reader.ask(sql.REQUESTS)[0]
+    if nobody:
+        _logger.info("rollout=%s rows without a unit, not judged: %d", rollout.rollout_id, nobody)
+    units = {(step, weight, arm): count for step, weight, arm, count in reader.ask(sql.UNITS)}
+    bad: dict[str, dict[Where, int]] = {}
+    means: dict[str, dict[Where, Moments]] = {}
+    for guardrail in guardrails:
+        if isinstance(guardrail, Mean):
+            means[guardrail.name] = _moments(reader, guardrail, rollout.thresholds)
+        else:
+            found = _first_bad(reader, guardrail, rollout.thresholds)
+            bad[guardrail.name] = settled(found, _judged(rollout, guardrail.name))
+    measured = {one.name for one in guardrails if _bound(one, rollout.thresholds) is not None}
+    scores = _scores(reader)
+
+    def arm(where: Where) -> Arm:
+        return Arm(
+            units=units.get(where, 0),
+            bad={name: counts.get(where, 0) for name, counts in bad.items() if name in measured},
+            means={name: found.get(where, Moments()) for name, found in means.items() if name in measured},
+            scores=scores.get(where, ()),
+        )
+
+    return Look(
+        watermark=reader.watermark,
+        requests=requests,
+        strata=tuple(
+            Stratum(
+                step=step,
+                weight=weight,
+                champion=arm((step, weight, "champion")),
+                challenger=arm((step, weight, "challenger")),
+            )
+            for step, weight in sorted({(step, weight) for step, weight, _ in units})
+        ),
+        hard=_hard(reader, rollout),
+    )
 
 
 def _baseline(reader: Reader, policy: RolloutPolicy) -> Baseline | None:

@@ -81,15 +81,7 @@ class FolderPlace:
             sync_folder(target.parent)
 
     def list(self, folder: str) -> list[Stored]:
-        found = []
-        for path in (self._root / folder).rglob("*.parquet"):
-            try:
-                about = path.stat()
-            except FileNotFoundError:
-                continue
-            name = path.relative_to(self._root).as_posix()
-            found.append(Stored(name=name, size=about.st_size, mark=f"{about.st_mtime_ns}-{about.st_ino}"))
-        return sorted(found, key=lambda item: item.name)
+        return sorted(_walked(self._root / folder, folder), key=lambda item: item.name)
 
     def local(self, stored: Stored) -> Path | None:
         path = self._root / stored.name
@@ -139,6 +131,23 @@ class BucketPlace:
         finally:
             fetched.unlink(missing_ok=True)
         return target
+
+
+def _walked(folder: Path, name: str) -> Iterator[Stored]:
+    """The Parquet files below a folder. With `scandir`: there may be tens of thousands a day."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walked(Path(entry.path), f"{name}/{entry.name}")
+        elif entry.name.endswith(".parquet"):
+            try:
+                about = entry.stat()
+            except FileNotFoundError:
+                continue
+            yield Stored(name=f"{name}/{entry.name}", size=about.st_size, mark=f"{about.st_mtime_ns}-{about.st_ino}")
 
 
 @contextmanager

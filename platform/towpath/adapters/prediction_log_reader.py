@@ -49,6 +49,8 @@ class Reader:
         self._since = (since - timedelta(hours=1)).date()  # gateways' clocks may differ
         self._files: dict[str, _File] = {}
         self._numbers = 0
+        self.version = 0
+        """Grows whenever something was read anew."""
         config = {
             "TimeZone": "UTC",
             "autoinstall_known_extensions": "false",
@@ -62,8 +64,8 @@ class Reader:
     @property
     def watermark(self) -> str:
         """What was read, as text: how many files, and a digest of their names and sizes in the order of the names."""
-        files = [[name, self._files[name].stored.size] for name in sorted(self._files)]
-        return f"{len(files)} files {digests.short(digests.of_json(files))}"
+        listed = "".join(f"{name} {self._files[name].stored.size}\n" for name in sorted(self._files))
+        return f"{len(self._files)} files {digests.short(digests.of_bytes(listed.encode()))}"
 
     def refresh(self, today: date) -> None:
         """Read files that are new or have changed, of the days up to tomorrow.
@@ -81,6 +83,7 @@ class Reader:
                 self._database.execute(f"DELETE FROM {table} WHERE file = ?", [file.number])
             del self._files[file.stored.name]
         fresh = [stored for name, stored in found.items() if name not in self._files]
+        self.version += bool(gone or fresh)
         for kind in ("predictions", "labels"):
             some = [stored for stored in fresh if stored.name.startswith(f"{self._project}/{kind}/")]
             for start in range(0, len(some), _BATCH):
