@@ -9,8 +9,10 @@ import typer
 
 from towpath import __version__
 from towpath.cli import (
+    batch,
     check,
     doctor,
+    export,
     feedback,
     gates,
     ledger,
@@ -99,6 +101,8 @@ for _command, _panel in (
     (promote.promote, _PATH),
     (rollback.rollback, _PATH),
     (monitor.monitor, _PATH),
+    (batch.batch, _PATH),
+    (export.export, _PATH),
     (feedback.feedback, _PATH),
     (gates.gates, _RECORD),
     (schema.schema, _RECORD),

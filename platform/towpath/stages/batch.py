@@ -1,0 +1,146 @@
+"""batch: a file of rows scored with the champion. The same record, verification, checks and log as when serving."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from towpath.core import digest as digests
+from towpath.core.errors import BadInput, Unwritable
+from towpath.ports import Runtime
+from towpath.stages import batch_files as files
+from towpath.stages.serving import Approved
+
+PREDICTION = "prediction"
+
+Log = Callable[[Sequence[Mapping[str, object]], str], object]  # lines of the prediction log, and the name of their file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is scored and where it goes. `row_id` and `unit` name columns that the log keeps, when the file has them."""
+
+    project: str
+    source: Path
+    target: Path
+    row_id: str | None = None
+    unit: str | None = None
+
+
+def score(
+    job: Job,
+    approved: Approved,
+    runtime: Runtime,
+    *,
+    now: datetime,
+    log: Log | None,
+    told: Callable[[int, int | None], None],
+) -> int:
+    """Write the source's rows with a column `prediction`; returns how many. Memory holds one block of rows at a time.
+
+    `told` hears the rows done and all there are (None when the file does not say). The target appears whole or not at
+    all. Raises `BadInput` that names the column, or the row, that the model does not take, and `Unwritable`.
+    """
+    if job.source.resolve() == job.target.resolve():
+        raise BadInput("Input and output are the same file.", value=str(job.target), hint="Name another output.")
+    incoming = files.open_blocks(job.source, columns=approved.columns, types=approved.types)
+    if PREDICTION in incoming.schema.names:
+        raise BadInput(f"{job.source} has a column {PREDICTION!r} already.", value=PREDICTION, hint="Rename it.")
+    mark = digests.short(digests.of_json({"input": digests.of_file(job.source), "candidate": approved.digest}))
+    partial = job.target.with_name(f".{job.target.name}.{os.getpid()}")
+    done = 0
+    try:
+        schema = incoming.schema.append(pa.field(PREDICTION, pa.float64()))
+        with files.open_target(partial, schema, like=job.target) as write:
+            for number, block in enumerate(incoming.blocks):
+                rows = _rows(block, approved.columns)
+                chances = _predicted(runtime, rows, job.source, done)
+                write(block.append_column(PREDICTION, pa.array(chances, type=pa.float64())))
+                if log is not None and rows:
+                    line = _line(job, approved, block, rows, chances, request=f"batch-{mark}-{number}", now=now)
+                    log([line], f"batch-{mark}-{number}")
+                done += len(rows)
+                told(done, incoming.rows)
+        partial.replace(job.target)
+    except OSError as error:
+        raise Unwritable(
+            f"Cannot write {job.target}: {error.strerror or error}.",
+            value=str(job.target),
+            hint="Name a folder that exists and can be written.",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return done
+
+
+def _rows(block: pa.Table, columns: Sequence[str]) -> list[tuple[object, ...]]:
+    return list(zip(*(block.column(name).to_pylist() for name in columns), strict=True))
+
+
+def _predicted(runtime: Runtime, rows: Sequence[Sequence[object]], source: Path, before: int) -> list[float]:
+    """The rows' probabilities; the first row that is refused is named by its place in the file (from 1)."""
+    try:
+        return runtime.predict(rows)
+    except BadInput:
+        for place, row in enumerate(rows):
+            try:
+                runtime.predict([row])
+            except BadInput as found:
+                raise BadInput(
+                    f"Row {before + place + 1:,} of {source}: {found.message}", value=found.value, hint=found.hint
+                ) from found
+        raise
+
+
+def _line(
+    job: Job,
+    approved: Approved,
+    block: pa.Table,
+    rows: Sequence[Sequence[object]],
+    chances: Sequence[float],
+    *,
+    request: str,
+    now: datetime,
+) -> dict[str, Any]:
+    """One line of the prediction log for a block: rows by hand of the champion, in no rollout."""
+    return {
+        "v": 1,
+        "request": request,
+        "at": now.timestamp(),
+        "project": job.project,
+        "arm": "champion",
+        "model": approved.model,
+        "candidate": approved.candidate,
+        "version": approved.version,
+        "units": _named(block, job.unit),
+        "buckets": [None] * len(rows),
+        "keys": _named(block, job.row_id),
+        "columns": list(approved.columns),
+        "rows": [[None if value != value else value for value in row] for row in rows],
+        "predictions": list(chances),
+        "latency_ms": 0.0,
+    }
+
+
+def _named(block: pa.Table, column: str | None) -> list[str | None]:
+    if column is None or column not in block.column_names:
+        return [None] * block.num_rows
+    return [None if value is None else str(value) for value in block.column(column).to_pylist()]
+
+
+def steps(told: Callable[[str], None], *, every: int = 250_000) -> Callable[[int, int | None], None]:
+    """Tells a person how far it is, at the first block and then every so many rows."""
+    due = [0]
+
+    def step(done: int, total: int | None) -> None:
+        if done >= due[0] or done == total:
+            told(f"{done:,} rows" if total is None else f"{done:,} of {total:,} rows")
+            due[0] = done + every
+
+    return step

@@ -1,0 +1,125 @@
+"""export: a candidate as a folder that scores rows with numpy and ONNX Runtime alone, its parity measured first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from towpath.core import digest as digests
+from towpath.core.errors import BadInput, Denied, Unwritable
+from towpath.core.evidence import Candidate, Finding, Outcome
+from towpath.core.gates import Stage
+from towpath.measure.parity import parity, reference
+from towpath.ports import Ledger, Models, Objects, Runtimes
+from towpath.stages.serving import approved
+from towpath.stages.succession import require_whole
+
+KIND = "onnx"
+MODEL, SIGNATURE, MANIFEST, RUNNER = "model.onnx", "signature.json", "manifest.json", "run.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporting:
+    """What an export asks of the world. `signature` reads what a compiled ONNX file takes and gives."""
+
+    ledger: Ledger
+    objects: Objects
+    models: Models
+    runtimes: Runtimes
+    signature: Callable[[Path], Mapping[str, object]]
+    told: Callable[[str], None]
+
+
+def export(candidate: Candidate, target: Path, *, tolerance: float, world: Exporting) -> Finding:
+    """Write the bundle into a folder that is made; returns the finding of its parity.
+
+    Raises `Denied` for a candidate that was refused, or whose ONNX form does not answer as scikit-learn does;
+    `IntegrityError` when the ledger, the data or the model is not what was recorded; `BadInput` for a folder that holds
+    something.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise BadInput(f"{target} is there already.", value=str(target), hint="Name a folder that does not exist.")
+    require_whole(world.ledger.verify())
+    if candidate.outcome is not Outcome.PASS:
+        raise Denied(f"{candidate.id} did not pass; it is not exported.", value=candidate.id)
+    found = approved(candidate)
+    with tempfile.TemporaryDirectory(prefix="towpath-export-") as scratch:
+        folder = Path(scratch)
+        world.told("the model, verified")
+        model = world.models.load(world.models.verified(found.run, target=folder / "saved"))
+        holdout = candidate.entry(Stage.FEATURIZE).subject("features", "holdout")
+        given: dict[str, Any] = {"columns": found.columns, "types": found.types}
+        world.told("compile and compare")
+        made = world.runtimes.compile(model, folder=folder / "compiled", **given)
+        file = next((one.file for one in made if one.kind == KIND), None)
+        if file is None:
+            raise Denied(
+                f"No ONNX form of the model of {candidate.id} is known.",
+                value=candidate.id,
+                hint="Serve it (`towpath serve`), which scikit-learn can do, or train a model that converts.",
+            )
+        truth = reference(model, pd.read_parquet(world.objects.fetch(holdout.digest)), **given)
+        with closing(world.runtimes.open(KIND, file, **given)) as runtime:
+            finding = parity(runtime, truth, tolerance=tolerance)
+        if finding.outcome is not Outcome.PASS:
+            raise Denied(
+                f"The ONNX form of {candidate.id} is not exported: {finding.reason}.",
+                value=finding.measured,
+                hint=f"The charter's serving.parityTolerance is {tolerance:g}.",
+            )
+        _write(candidate, found.model, file, finding, target, world.signature(file))
+    return finding
+
+
+def _write(
+    candidate: Candidate,
+    model_digest: str,
+    model: Path,
+    finding: Finding,
+    target: Path,
+    signature: Mapping[str, object],
+) -> None:
+    """The bundle appears whole: it is put together beside its place."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    try:
+        shutil.copyfile(model, folder / MODEL)
+        shutil.copyfile(Path(__file__).with_name("edge_run.py"), folder / RUNNER)
+        (folder / SIGNATURE).write_text(_json(signature), encoding="utf-8")
+        manifest = {
+            "format": 1,
+            "project": candidate.project,
+            "candidate": candidate.id,
+            "digest": candidate.digest,
+            "model": model_digest,
+            "files": {name: digests.of_file(folder / name) for name in (MODEL, RUNNER, SIGNATURE)},
+            "parity": {"measured": finding.measured, "bound": finding.bound, "rows": finding.sample_size},
+        }
+        (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        folder.chmod(0o755)
+        folder.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _json(document: Mapping[str, object]) -> str:
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _unwritable(target: Path, error: OSError) -> Unwritable:
+    return Unwritable(
+        f"Cannot write {target}: {error.strerror or error}.", value=str(target), hint="Name another folder."
+    )
