@@ -20,12 +20,19 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "platform/towpath"
 SDKS = {
     "mlflow": {"adapters/mlflow_models.py"},
-    "feast": {"adapters/feast_features.py", "adapters/feast_asof.py", "adapters/feast_asof_sql.py"},
+    "feast": {"adapters/feast_features.py", "adapters/feast_asof.py", "adapters/feast_asof_sql.py", "adapters/online_"},
     "great_expectations": {"adapters/great_expectations_"},
     "evidently": {"adapters/evidently_drift.py"},
     "prefect": set(),
     "boto3": {"adapters/s3_client.py"},
     "skops": {"adapters/mlflow_models.py"},
+    "treelite": {"adapters/runtime_treelite.py"},
+    "onnx": {"adapters/runtime_onnx.py"},
+    "skl2onnx": {"adapters/runtime_onnx.py"},
+    "onnxruntime": {"adapters/runtime_onnx_session.py", "stages/edge_run.py"},  # the latter is copied into bundles
+    "hiredis": {"adapters/online_redis_connection.py"},
+    "uvicorn": {"gateway/worker.py"},
+    "prometheus_client": {"gateway/metrics.py"},
 }
 
 

@@ -89,6 +89,7 @@ def _shrink(folder: Path) -> None:
     section(charter, "  sweep:", "\n# Bounds", _SWEEP)
     section(charter, "gates:", "\nmonitoring:", _GATES)
     section(charter, "monitoring:", "  schedule:", _MONITORING)
+    section(charter, "# Sticky by aircraft", "outcome:", "")  # a rollout needs a gateway and traffic
     edit(charter, "span: 120d", "span: 40d")
     edit(charter, "holdout: 31d", "holdout: 14d")
     edit(charter, "seed: 2013", "seed: 2013\n  minRows: 500")

@@ -45,9 +45,12 @@ class StageProgress:
                 self._bars.update(self._task, outcome="stopped", completed=1)
             self._bars.stop()
 
+    def told(self, what: str) -> None:
+        """A heading over the stages that follow."""
+        self._console.print(what, style="bold", soft_wrap=True)
+
     def begin(self, stage: str) -> None:
         self._stage, self._begun = stage, time.monotonic()
-        self.reused.discard(stage)
         self.reused.discard(stage)
         if self._bars is not None:
             self._task = self._bars.add_task(stage, total=1, doing="", outcome="")

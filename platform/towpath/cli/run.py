@@ -31,7 +31,10 @@ def run(
 
     if until is not None and until not in ORDER:
         raise BadInput(
-            f"`run` does not go to {until}.", value=until, valid=ORDER, hint=f"See `towpath {until} --help`."
+            f"`run` does not go to {until}.",
+            value=until,
+            valid=ORDER,
+            hint=f"See `towpath {'rollout' if until is Stage.CANARY else until} --help`.",
         )
     settings, loaded = opening.settings(), load(project)
     with (

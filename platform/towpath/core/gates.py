@@ -17,6 +17,7 @@ class Stage(StrEnum):
     TRAIN = "train"
     EVALUATE = "evaluate"
     REGISTER = "register"
+    CANARY = "canary"
     PROMOTE = "promote"
     MONITOR = "monitor"
 
@@ -230,6 +231,24 @@ GATES: dict[str, Gate] = _gates(
         asks="Does what will serve answer as the evaluated model does, on the holdout and on unusual rows?",
         mend="Read which row differs. A warning names a conversion left out; scikit-learn serves if none is left.",
         required=True,
+    ),
+    Gate(
+        code="rollout.harm",
+        stage=Stage.CANARY,
+        asks="Is there no evidence that the challenger harms the units it serves, in any guardrail?",
+        mend="`towpath rollout explain` names the guardrail. Mend the candidate and run the path again.",
+    ),
+    Gate(
+        code="rollout.hard_limit",
+        stage=Stage.CANARY,
+        asks="Does the challenger stay within the charter's hard limits?",
+        mend="`towpath rollout explain` names the metric. Mend the candidate and run the path again.",
+    ),
+    Gate(
+        code="eval.cheaper",
+        stage=Stage.REGISTER,
+        asks="Is the cheaper model, which answers when time is short, good enough (upper end of the log-loss interval)?",
+        mend="It is left out until it is. Declare other parameters in serving.cheaper, or none.",
     ),
     Gate(
         code="monitor.drift",

@@ -57,6 +57,15 @@ class Replayed:
         return self.sent - self.statuses[200]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Turn:
+    """What one client does next: labels to send, then a request (nothing when empty) when it is due."""
+
+    columns: Mapping[str, Any]
+    labels: Sequence[tuple[str, int]]
+    due: float
+
+
 class Replay:
     """Sends the recorded rows at `rate` requests a second over `clients` connections, until the end or `stop`."""
 
@@ -67,7 +76,7 @@ class Replay:
         *,
         rate: float,
         clients: int = 4,
-        change: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        change: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, columns: columns,
     ) -> None:
         self._recorded, self._rate, self._clients, self._change = recorded, rate, clients, change
         parts = urlsplit(url)
@@ -110,43 +119,38 @@ class Replay:
     def _client(self) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_SECONDS)
         try:
-            while not self._stop.is_set() and (taken := self._take()) is not None:
-                row, labels, wait = taken
-                if wait > 0:
-                    self._stop.wait(wait)
-                if labels:
-                    self._label(connection, labels)
-                self._ask(connection, row)
+            while not self._stop.is_set() and (turn := self._take()) is not None:
+                self._stop.wait(max(0.0, turn.due - time.monotonic()))
+                if turn.labels:
+                    self._label(connection, turn.labels)
+                if turn.columns:
+                    self._ask(connection, turn.columns)
         except (OSError, http.client.HTTPException) as error:
             self._errors.append(error)
             self._stop.set()
         finally:
             connection.close()
 
-    def _take(self) -> tuple[dict[str, Any], list[tuple[str, int]], float] | None:
-        """The next row, the labels that are known by its time, and the seconds until its turn. None after the last."""
+    def _take(self) -> _Turn | None:
+        """The next request with the labels that are known by its time; behind the last one those that are left."""
+        recorded = self._recorded
         with self._lock:
             row = next(self._rows, None)
-            labels: list[tuple[str, int]] = []
             if row is None:
-                if self._known:
-                    labels, self._known = [(key, label) for _, key, label in self._known], []
-                    return {}, labels, 0.0
-                return None
+                left, self._known = [(key, label) for _, key, label in self._known], []
+                return _Turn(columns={}, labels=left, due=0.0) if left else None
+            labels = []
             if len(self._known) >= _LABELS_AT_ONCE:
                 while self._known and self._known[0][0] <= row[names.EVENT_TIME]:
-                    _, key, label = heapq.heappop(self._known)
-                    labels.append((key, label))
-            known_at, label = row[names.LABEL_TIME], row[self._recorded.target]
-            heapq.heappush(self._known, (known_at, str(row[self._recorded.row_id]), int(label)))
+                    labels.append(heapq.heappop(self._known)[1:])
+            waiting = (row[names.LABEL_TIME], str(row[recorded.row_id]), int(row[recorded.target]))
+            heapq.heappush(self._known, waiting)
             self._place += 1
-            return row, labels, self._begun + self._place / self._rate - time.monotonic()
+            columns = self._change(self._place, {name: row[name] for name in (*recorded.columns, recorded.row_id)})
+            return _Turn(columns=columns, labels=labels, due=self._begun + self._place / self._rate)
 
-    def _ask(self, connection: http.client.HTTPConnection, row: Mapping[str, Any]) -> None:
-        if not row:
-            return
-        sent = self._change({name: row[name] for name in (*self._recorded.columns, self._recorded.row_id)})
-        body = {"inputs": [self._tensor(name, value) for name, value in sent.items()]}
+    def _ask(self, connection: http.client.HTTPConnection, columns: Mapping[str, Any]) -> None:
+        body = {"inputs": [self._tensor(name, value) for name, value in columns.items()]}
         status, answer = _post(connection, f"/v2/models/{self._recorded.project}/infer", body)
         told = answer.get("parameters", {}) if isinstance(answer, dict) else {}
         with self._lock:
@@ -164,7 +168,7 @@ class Replay:
         for start in range(0, len(labels), _LABELS_AT_ONCE):
             part = labels[start : start + _LABELS_AT_ONCE]
             body = {
-                "model": self._recorded.project,
+                "project": self._recorded.project,
                 "labels": [{"key": key, "label": label} for key, label in part],
             }
             status, answer = _post(connection, "/v1/feedback", body)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from towpath.core.errors import NotFound
 from towpath.core.gates import Stage
@@ -22,6 +23,7 @@ class Moment(StrEnum):
     PROJECT = "project"  # to the project's files, before the path is gone
     STAGE = "stage"  # to what is stored, after a stage
     LEDGER = "ledger"  # to the ledger, before a promotion
+    ROLLOUT = "rollout"  # to a project whose candidate passes the path, and then takes traffic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Sabotage:
     """One kind of damage: what it does, the gate that refuses it, and the stage at which that happens.
 
     `damage` is given the project folder, the object store's folder or file, or the ledger's file, as `moment` says.
+    `traffic` is done to every live request (its number, its columns) of a sabotage whose moment is ROLLOUT.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Sabotage:
     damage: Callable[[Path], None]
     after: Stage | None = None
     needs_champion: bool = False
+    traffic: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, columns: columns
 
 
 def _schema(project: Path) -> None:
@@ -89,6 +93,54 @@ def _worse_model(project: Path) -> None:
     begin, end = text.index("  sweep:"), text.index("\ngates:")
     weak = "  sweep:\n    - {max_iter: 2, learning_rate: 0.05, max_leaf_nodes: 3}\n"
     file.write_text(text[:begin] + weak + text[end:], encoding="utf-8")
+
+
+def _bad_challenger(project: Path) -> None:
+    """A weak model, and bounds so loose that every gate lets it pass: what remains is the canary."""
+    _worse_model(project)
+    charter = project / "charter.yaml"
+    for old, new in (
+        ("rocAuc: 0.90", "rocAuc: 0.5"),
+        ("logLoss: 0.35", "logLoss: 5"),
+        ("calibration: 0.05", "calibration: 1"),
+        ("baselineLogLossGain: 0.15", "baselineLogLossGain: 0"),
+        ("rocAucMargin: 0.01, logLossMargin: 0.01", "rocAucMargin: 1, logLossMargin: 10"),
+        ("rocAuc: 0.87", "rocAuc: 0"),
+        ("rocAuc: 0.82", "rocAuc: 0"),
+        ("rocAuc: 0.79", "rocAuc: 0"),
+    ):
+        _replace(charter, old, new)
+
+
+def _slow_challenger(project: Path) -> None:
+    """A step that no compiler knows, so that scikit-learn itself must answer, in milliseconds and not microseconds."""
+    file = project / "train.py"
+    _replace(
+        file,
+        "from sklearn.pipeline import Pipeline\n",
+        "from sklearn.kernel_approximation import RBFSampler\nfrom sklearn.pipeline import Pipeline\n",
+    )
+    _replace(
+        file,
+        '("numbers", as_floats, numbers)]',
+        '("numbers", as_floats, numbers), ("waves", RBFSampler(n_components=8, random_state=seed), ["distance"])]',
+    )
+
+
+def _crashing_challenger(project: Path) -> None:
+    """An encoder that raises on a carrier that it was not trained on."""
+    file = project / "train.py"
+    _replace(
+        file,
+        '[("categories", encoder, categories), ',
+        '[("carrier", OrdinalEncoder(handle_unknown="error", dtype=np.float64), ["carrier"]), '
+        '("categories", encoder, [name for name in categories if name != "carrier"]), ',
+    )
+
+
+def _new_carrier(number: int, columns: dict[str, Any]) -> dict[str, Any]:
+    """Every twentieth flight is one of an airline that nobody has heard of."""
+    return {**columns, "carrier": "ZZ"} if number % 20 == 0 else columns
 
 
 def _flip_byte(file: Path) -> None:
@@ -222,6 +274,34 @@ SABOTAGES: dict[str, Sabotage] = {
             stage=Stage.PROMOTE,
             moment=Moment.LEDGER,
             damage=_edit_ledger,
+        ),
+        Sabotage(
+            name="bad-challenger",
+            about="two shallow trees, and bounds so loose that every gate passes them; the canary alone is left",
+            gate="rollout.harm",
+            stage=Stage.CANARY,
+            moment=Moment.ROLLOUT,
+            damage=_bad_challenger,
+            needs_champion=True,
+        ),
+        Sabotage(
+            name="slow-challenger",
+            about="a step that no compiler knows, so that each answer takes milliseconds",
+            gate="rollout.harm",
+            stage=Stage.CANARY,
+            moment=Moment.ROLLOUT,
+            damage=_slow_challenger,
+            needs_champion=True,
+        ),
+        Sabotage(
+            name="crashing-challenger",
+            about="an encoder that raises on new carriers, and live traffic in which one appears",
+            gate="rollout.harm",
+            stage=Stage.CANARY,
+            moment=Moment.ROLLOUT,
+            damage=_crashing_challenger,
+            needs_champion=True,
+            traffic=_new_carrier,
         ),
     )
 }

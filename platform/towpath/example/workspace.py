@@ -12,8 +12,10 @@ from towpath.core.errors import Unwritable
 from towpath.example.landing import land
 
 TEMPLATE = Path(__file__).parent / "project"
-AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
-WATCHED = datetime(2013, 8, 1, tzinfo=UTC)
+FIRST = datetime(2013, 4, 1, tzinfo=UTC)  # the champion: made from January to March
+AS_OF = datetime(2013, 6, 1, tzinfo=UTC)  # the challenger: made from January to May
+SERVED = datetime(2013, 7, 1, tzinfo=UTC)  # June's flights are the canary's traffic
+WATCHED = datetime(2013, 8, 1, tzinfo=UTC)  # July's flights are what monitoring looks at
 
 
 def lay(folder: Path, *, told: Callable[[str], None]) -> tuple[str, ...]:
@@ -37,7 +39,12 @@ def lay(folder: Path, *, told: Callable[[str], None]) -> tuple[str, ...]:
             value=str(folder),
             hint="Name another folder: --folder.",
         ) from error
-    land(folder / "landing", progress=lambda done, total: told(f"landing zone: {done} of {total} files"))
+
+    def landed(done: int, total: int) -> None:
+        if done % 10 == 0 or done == total:
+            told(f"landing zone: {done} of {total} files")
+
+    land(folder / "landing", progress=landed)
     return tuple(kept)
 
 

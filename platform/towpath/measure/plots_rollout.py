@@ -15,6 +15,8 @@ from towpath.core.errors import BadInput
 from towpath.measure.plots_style import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, clean, figure, save, title
 from towpath.measure.verdicts import number
 
+_MARGINS = 4  # promotion's margins above and below zero that are drawn
+_NOTE: dict[str, Any] = {"fontsize": 9, "color": GREY, "ha": "center", "va": "center"}
 _COLOURS = (BLUE, ORANGE, GREEN, "#7b3fa0", "#8a6d00")
 
 
@@ -22,20 +24,20 @@ _COLOURS = (BLUE, ORANGE, GREEN, "#7b3fa0", "#8a6d00")
 class Measured:
     """One guardrail at one look: its evidence of harm as a share of the bound (both logarithms of e-values).
 
-    `interval` is the confidence sequence of the difference or ratio, None while there is none; `margin` is what
-    promotion asks it to stay below, None when promotion asks nothing.
+    `interval` is the confidence sequence of the difference or ratio, None while there is none, its upper end None where
+    it is unbounded; `margin` is what promotion asks it to stay below, None when promotion asks nothing.
     """
 
     harm: float
     estimate: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: tuple[float, float | None] | None = None
     margin: float | None = None
     unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One decision of a rollout: when, the requests seen by then, the weight after it (0 to 1), and its measures."""
+    """One look at a rollout: when, the requests seen by then, the weight after it (0 to 1), and its measures."""
 
     at: datetime
     requests: int
@@ -59,7 +61,7 @@ def rollout(path: Path, points: Sequence[Point], *, name: str, outcome: str) -> 
         rows = drawn.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         _weights(rows[0], points)
         last = points[-1]
-        title(rows[0], f"Rollout {name}: {outcome}", f"{last.requests:,} requests, {len(points)} decisions")
+        title(rows[0], f"Rollout {name}: {outcome}", f"{last.requests:,} requests, {len(points)} looks")
         _harm(rows[1], points)
         for axes, one in zip(rows[2:], asked, strict=True):
             _promotion(axes, points, one)
@@ -116,10 +118,16 @@ def _promotion(axes: Any, points: Sequence[Point], name: str) -> None:
     seen = [(point.requests, _of(point, name)) for point in points]
     known = [(x, one, one.interval) for x, one in seen if one.interval is not None]
     margin = next(one.margin for _, one in reversed(seen) if one.margin is not None)
+    least, most = -_MARGINS * margin, _MARGINS * margin  # an early interval would squeeze the later ones to a line
     if known:
         x = [at for at, _, _ in known]
-        axes.fill_between(x, [low for _, _, (low, _) in known], [high for _, _, (_, high) in known], color=PALE)
+        lows = [max(low, least) for _, _, (low, _) in known]
+        highs = [most if high is None else min(high, most) for _, _, (_, high) in known]
+        axes.fill_between(x, lows, highs, color=PALE)
         axes.plot(x, [one.estimate for _, one, _ in known], color=BLUE, linewidth=1.6)
+    else:
+        axes.set_ylim(0, 2 * margin)
+        axes.text(0.5, 0.25, "nothing to compare: no bad event, or too few units", transform=axes.transAxes, **_NOTE)
     axes.axhline(margin, color=GREEN, linewidth=1.2, linestyle="--")
     axes.annotate(
         f"promotion: below {number(margin)}",
