@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from towpath.cli import output
+from towpath.cli.rollout_words import span
 from towpath.core.looks import MetricStatus
 from towpath.core.rollout import WHOLE, Rollout
 from towpath.core.rollout_decision import RolloutDecision
@@ -68,7 +69,7 @@ def _steps(scene: Scene) -> Table:
     for number, step in enumerate(rollout.policy.steps):
         until = [f"{step.until.min_units:,} units"] if step.until.min_units else []
         until += ["promotion test"] if step.until.promotion else []
-        until += [f"at most {step.until.max_duration}"] if step.until.max_duration else []
+        until += [f"at most {span(step.until.max_duration)}"] if step.until.max_duration else []
         strata = scene.look.strata if scene.look else ()
         units = sum(one.challenger.units for one in strata if one.step == number)
         mark = " ←" if number == rollout.step and rollout.exposed else ""
@@ -123,14 +124,14 @@ def _sequences(scene: Scene) -> Table:
 
 def sequence(metric: MetricStatus, margin: float | None) -> str:
     """A confidence sequence in `_WIDE` characters; ends beyond the picture are arrows."""
-    span = _RATIO_SPAN if metric.type != "mean" else 4 * (margin or _widest(metric))
+    reach = _RATIO_SPAN if metric.type != "mean" else 4 * (margin or _widest(metric))
     cells = [" "] * _WIDE
 
     def place(value: float | None) -> int:
         if value is None:  # no limit
             return _WIDE - 1
         at = math.log(max(value, 1e-9)) if metric.type != "mean" else value
-        return round((max(-1.0, min(1.0, at / span)) + 1) / 2 * (_WIDE - 1))
+        return round((max(-1.0, min(1.0, at / reach)) + 1) / 2 * (_WIDE - 1))
 
     if metric.interval is not None:
         low, high = (place(end) for end in metric.interval)

@@ -81,7 +81,7 @@ def _progressing(scene: Scene) -> list[str]:
     if until.max_duration is not None:
         left = until.max_duration - (scene.now - scene.rollout.step_since)
         then = scene.rollout.policy.on_inconclusive
-        told.append(f"Without a verdict within {_span(left)}, the policy says {then}.")
+        told.append(f"Without a verdict within {span(left)}, the policy says {then}.")
     return told + [f"No step is taken now: {reason}" for reason in obstacles(scene)]
 
 
@@ -100,14 +100,14 @@ def _held(scene: Scene) -> list[str]:
 def _baking(scene: Scene) -> list[str]:
     left = scene.rollout.policy.bake.duration - (scene.now - scene.rollout.phase_since)
     return [
-        f"It bakes for {_span(left)} more." if left > timedelta() else "Its time is over.",
+        f"It bakes for {span(left)} more." if left > timedelta() else "Its time is over.",
         *(f"Then it waits: {reason}" for reason in obstacles(scene)),
     ]
 
 
 def _silence(scene: Scene) -> list[str]:
     then = scene.rollout.policy.on_telemetry_lost.then
-    return [] if then is None else [f"In {_span(then.after - scene.silence)} more of silence it is rolled back."]
+    return [] if then is None else [f"In {span(then.after - scene.silence)} more of silence it is rolled back."]
 
 
 def _evidence(scene: Scene) -> list[str]:
@@ -120,10 +120,12 @@ def _evidence(scene: Scene) -> list[str]:
     for metric in judgement.metrics:
         harm = f"log e-value of harm {metric.harm_log_e:.2f} of {metric.harm_bound:.2f}"
         champion, challenger = metric.events
+        theirs, ours = metric.units
         passing = {"pass": "non-inferior", "inconclusive": "not shown to be non-inferior", "none": "not asked"}
+        counted = "labelled" if metric.type == "mean" else "bad"
         told.append(
-            f"{metric.name}: {champion:,} in {metric.units[0]:,} units of the champion, {challenger:,} in "
-            f"{metric.units[1]:,} of the challenger; {harm}; promotion: {passing[metric.promotion]}."
+            f"{metric.name}: {champion:,} of {theirs:,} units of the champion are {counted}, {challenger:,} of "
+            f"{ours:,} of the challenger; {harm}; promotion: {passing[metric.promotion]}."
         )
     told += [_sentence(reason) for reason in judgement.reasons]
     if holds := open_holds(scene):
@@ -140,8 +142,9 @@ def _leased(scene: Scene) -> list[str]:
     return []
 
 
-def _span(span: timedelta) -> str:
-    seconds = max(0, int(span.total_seconds()))
+def span(given: timedelta) -> str:
+    """A time span for people, in its largest unit of which there are two."""
+    seconds = max(0, int(given.total_seconds()))
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
