@@ -62,7 +62,7 @@ class Watch:
         self._actor = actor
         self._head = Head()
         self._rollout: Rollout | None = None
-        self._seen: tuple[str, int] | None = None
+        self._seen: tuple[object, ...] | None = None
         self._again = True
         self._lock = threading.Lock()
 
@@ -161,9 +161,13 @@ class Watcher(threading.Thread):
         self._stop_asked = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="towpath-load")
         self._resolving: dict[Watch, Future[bool]] = {}
+        self._told = ""
 
     def first(self) -> bool:
-        """Look at every project and load what it needs, in this thread; whether all of it went well."""
+        """Look at every project and load what it needs, in this thread.
+
+        Whether that has come to an end, be it a refusal: what is only unreachable may answer at the next attempt.
+        """
         went = [self._look(watch, looked, wait=True) for watch, looked in self._watches]
         return all(went)
 
@@ -183,6 +187,8 @@ class Watcher(threading.Thread):
         except Exception as error:  # noqa: BLE001 - the last plan goes on serving, whatever happened
             return self._failed(error)
         looked(time.time())
+        if not needed and (running is None or running.done()):
+            self._told = ""
         self._metrics.polls["changed" if needed else "same"].inc()
         if needed and wait:
             return self._resolve(watch)
@@ -200,13 +206,25 @@ class Watcher(threading.Thread):
     def _failed(self, error: Exception) -> bool:
         if self._stop_asked.is_set():
             return False
-        _log.warning("the record cannot be followed: %s", error)
+        if str(error) != self._told:
+            self._told = str(error)
+            _log.warning("the record cannot be followed: %s", error)
         self._metrics.polls["failed"].inc()
-        return False
+        return isinstance(error, TowpathError) and not error.temporary
 
 
-def _mark(rollout: Rollout | None) -> tuple[str, int] | None:
-    return (rollout.rollout_id, rollout.generation) if rollout is not None else None
+def _mark(rollout: Rollout | None) -> tuple[object, ...] | None:
+    """What of a rollout needs the record to be read again: who takes part, and a weight that may have risen.
+
+    Not its generation, which grows with every look at new evidence.
+    """
+    if rollout is None:
+        return None
+    return rollout.rollout_id, rollout.champion, rollout.challenger, _weight(rollout)
+
+
+def _weight(rollout: Rollout) -> int:
+    return rollout.weight if rollout.exposed else 0
 
 
 def _fitted(plan: Plan, rollout: Rollout | None) -> Plan:
@@ -221,7 +239,7 @@ def _fitted(plan: Plan, rollout: Rollout | None) -> Plan:
         return plan
     if same:
         return replace(plan, split=replace(split, until=_until(rollout)))
-    if rollout.weight > split.weight:
+    if _weight(rollout) > split.weight:
         return plan
     return replace(plan, split=_split(rollout, split.champion, split.challenger))
 
@@ -232,7 +250,7 @@ def _until(rollout: Rollout) -> float:
 
 def _split(rollout: Rollout, champion: Model, challenger: Model | None) -> Split | None:
     """None for a challenger that is not here and has no weight yet: the log must not say that this gateway holds it."""
-    weight = rollout.weight if rollout.exposed else 0
+    weight = _weight(rollout)
     if challenger is None and not weight:
         return None
     return Split(
