@@ -247,7 +247,7 @@ GATES: dict[str, Gate] = _gates(
     Gate(
         code="eval.cheaper",
         stage=Stage.REGISTER,
-        asks="Is the cheaper model, which answers when time is short, good enough (upper end of the log-loss interval)?",
+        asks="Is the cheaper model, for when time is short, good enough (upper end of the log-loss interval)?",
         mend="It is left out until it is. Declare other parameters in serving.cheaper, or none.",
     ),
     Gate(
@@ -273,6 +273,12 @@ GATES: dict[str, Gate] = _gates(
         stage=Stage.MONITOR,
         asks="Does the watched window's data still hold its contracts?",
         mend="Read the check page of the watched window; mend the data at the source.",
+    ),
+    Gate(
+        code="serve.approved",
+        stage=Stage.PROMOTE,
+        asks="May the candidate that a rollout names serve, by the ledger alone?",
+        mend="`towpath show CANDIDATE` says what it lacks. Find out who wrote the rollout's row by hand.",
     ),
     Gate(
         code="integrity.data",
