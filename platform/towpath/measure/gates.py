@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from towpath.core.charter import Gates
 from towpath.core.errors import BadInput
-from towpath.core.evidence import Finding, Outcome
+from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.measure import slices
 from towpath.measure.metrics import RESAMPLES, Gain, Metrics, Scored, gain, measure
 from towpath.measure.slices import Group
@@ -170,6 +170,25 @@ def champion_findings(found: Gain | None, gates: Gates) -> tuple[Finding, ...]:
         judge(ranking, found.roc_auc, confidence=gates.confidence),
         judge(loss, found.log_loss, confidence=gates.confidence),
     )
+
+
+def cheaper_finding(metrics: Metrics, main: float, gates: Gates) -> Finding:
+    """The cheaper model's log loss against the model's own bound, and how much worse it is than the model's (`main`).
+
+    A warning: a cheaper model that is not good enough is left out, and the model serves without one.
+    """
+    demand = Demand(
+        code="eval.cheaper",
+        what="Log loss of the cheaper model",
+        side=Side.AT_MOST,
+        bound=gates.log_loss,
+        unit="nats",
+        subject="log_loss",
+    )
+    found = judge(demand, metrics.log_loss, confidence=gates.confidence)
+    worse = metrics.log_loss.value - main
+    told = f"{found.reason} It is {number(abs(worse))} nats {'worse' if worse >= 0 else 'better'} than the model."
+    return found.model_copy(update={"severity": Severity.WARNING, "reason": told})
 
 
 def latency_finding(latencies_ms: ArrayLike, bound_ms: float) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from towpath.measure.card import CardData, Cite, Feature, Figure, Judged, Plot, 
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Estimate
 from towpath.measure.slices import Group
+from towpath.stages.cheaper import cheaper
 from towpath.stages.compile import Served, compiled
 from towpath.stages.train import trained
 from towpath.stages.work import Work, begin, compose, write
@@ -42,13 +43,12 @@ def register(candidate: Candidate, work: Work) -> Candidate:
         findings = [_registered(run.model_digest)]
         work.progress.step("compile and compare")
         served = _served(candidate, work, saved, folder)
-        findings += served.findings
+        findings += [finding for one in served for finding in one.findings]
         subjects = [
             Subject(kind="model", name=work.name, digest=run.model_digest),
             Subject(kind="charter", name=work.name, digest=begun.inputs["charter"]),
         ]
-        if served.file is not None:
-            subjects.append(work.store("runtime", served.kind, served.file))
+        subjects += [work.store("runtime", one.kind, one.file) for one in served if one.file is not None]
         draft = compose(begun, subjects=subjects, findings=findings)
         work.progress.step("registry")
         registered = work.ports.models.register(
@@ -63,7 +63,7 @@ def register(candidate: Candidate, work: Work) -> Candidate:
             alias=names.ALIAS_CANDIDATE,
         )
         work.progress.step("model card")
-        files = [*_card(candidate, work, registered.version, folder, served), _evidence(candidate, folder)]
+        files = [*_card(candidate, work, registered.version, folder, findings), _evidence(candidate, folder)]
         work.ports.models.attach(run.run_id, files, folder=names.EVIDENCE_FOLDER)
         entry = compose(
             begun,
@@ -85,19 +85,23 @@ def _registered(model_digest: str) -> Finding:
     )
 
 
-def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> Served:
-    """How the verified model of `saved` will be served, measured on the holdout."""
+def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> list[Served]:
+    """How the verified model of `saved` will be served, measured on the holdout, and the cheaper one when declared."""
     facts: Any = candidate.entry(Stage.TRAIN).facts
-    holdout = candidate.entry(Stage.FEATURIZE).subject("features", "holdout")
-    return compiled(
+    holdout = pd.read_parquet(
+        work.ports.objects.fetch(candidate.entry(Stage.FEATURIZE).subject("features", "holdout").digest)
+    )
+    main = compiled(
         work.ports.models.load(saved),
         saved,
-        holdout=pd.read_parquet(work.ports.objects.fetch(holdout.digest)),
+        holdout=holdout,
         columns=list(facts["inputs"]),
         types=dict(facts["types"]),
         work=work,
         folder=folder / "compiled",
     )
+    second = cheaper(candidate, work, holdout=holdout, folder=folder / "cheaper")
+    return [main] if second is None else [main, second]
 
 
 def _evidence(candidate: Candidate, folder: Path) -> Path:
@@ -107,7 +111,7 @@ def _evidence(candidate: Candidate, folder: Path) -> Path:
     return file
 
 
-def _card(candidate: Candidate, work: Work, version: str, folder: Path, served: Served) -> list[Path]:
+def _card(candidate: Candidate, work: Work, version: str, folder: Path, findings: Sequence[Finding]) -> list[Path]:
     pictures = [
         (work.ports.objects.fetch(item.digest), item.name)
         for item in candidate.entry(Stage.EVALUATE).attachments
@@ -117,14 +121,16 @@ def _card(candidate: Candidate, work: Work, version: str, folder: Path, served: 
     for source, name in pictures:
         files.append(folder / name)
         files[-1].write_bytes(source.read_bytes())
-    markdown, html = card.render(_data(candidate, work, version, files, served))
+    markdown, html = card.render(_data(candidate, work, version, files, findings))
     for name, text in (("model_card.md", markdown), ("model_card.html", html)):
         files.append(folder / name)
         files[-1].write_text(text, encoding="utf-8")
     return files
 
 
-def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path], served: Served) -> CardData:
+def _data(
+    candidate: Candidate, work: Work, version: str, pictures: list[Path], findings: Sequence[Finding]
+) -> CardData:
     cites = {entry.stage: _cite(entry, work) for entry in candidate.entries}
     train, evaluation = candidate.entry(Stage.TRAIN), candidate.entry(Stage.EVALUATE)
     facts = _mapping(evaluation.facts)
@@ -165,7 +171,7 @@ def _data(candidate: Candidate, work: Work, version: str, pictures: list[Path], 
             Plot(file=file.name, title=file.stem.capitalize(), png=file.read_bytes(), cite=cites[Stage.EVALUATE])
             for file in pictures
         ],
-        serving=[finding.reason for finding in served.findings],
+        serving=[finding.reason for finding in findings if finding.code != "register.model"],
     )
 
 

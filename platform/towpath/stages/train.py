@@ -38,13 +38,18 @@ def train(candidate: Candidate, work: Work) -> Candidate:
         return candidate.append(begun.found)
     subject = candidate.entry(Stage.FEATURIZE).subject("features", "train")
     dataset = work.ports.objects.fetch(subject.digest)
-    frame = pd.read_parquet(dataset).sort_values([names.EVENT_TIME], kind="stable", ignore_index=True)
+    frame = ordered(dataset)
     columns = model_columns(work, candidate)
     target = frame[training.target]
     finding = _target(training.target, target)
     if finding.outcome is not Outcome.PASS:
         return write(begun, compose(begun, findings=[finding]), work)
     return _train(begun, work, frame[columns], target, finding, dataset=dataset, dataset_digest=subject.digest)
+
+
+def ordered(dataset: Path) -> pd.DataFrame:
+    """The training rows in the order in which models are fitted on them."""
+    return pd.read_parquet(dataset).sort_values([names.EVENT_TIME], kind="stable", ignore_index=True)
 
 
 def model_columns(work: Work, candidate: Candidate) -> list[str]:
@@ -74,7 +79,7 @@ def _train(
     best = min(range(len(trials)), key=lambda item: sign * trials[item][1][training.select.value])
     params = trials[best][0]
     work.progress.step("fit on the whole window")
-    model = _fitted(fit, inputs, target, params, training.seed)
+    model = fitted(fit, inputs, target, params, training.seed)
     with work.scratch() as folder:
         saved = folder / "model"
         example = inputs.head(CHECK_ROWS)
@@ -106,7 +111,7 @@ def _train(
 def _trial(
     fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], cut: int, params: dict[str, Any], seed: int
 ) -> dict[str, float]:
-    model = _fitted(fit, inputs.iloc[:cut], target.iloc[:cut], params, seed)
+    model = fitted(fit, inputs.iloc[:cut], target.iloc[:cut], params, seed)
     truth = target.iloc[cut:]
     if truth.nunique() < 2:
         raise BadInput(
@@ -118,7 +123,8 @@ def _trial(
     return {"log_loss": float(log_loss(truth, scores)), "roc_auc": float(roc_auc_score(truth, scores))}
 
 
-def _fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[str, Any], seed: int) -> Any:
+def fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[str, Any], seed: int) -> Any:
+    """What the project's `fit` makes of the rows. Raises `BadInput` when it fails or makes no classifier."""
     try:
         model = fit(inputs, target, params=params, seed=seed)
     except TowpathError:

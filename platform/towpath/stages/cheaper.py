@@ -1,0 +1,54 @@
+"""The cheaper model of `serving.cheaper`, which answers when the latency budget is at risk. A part of register."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from towpath.core.evidence import Candidate, Outcome
+from towpath.core.gates import Stage
+from towpath.measure.gates import cheaper_finding
+from towpath.measure.metrics import measure
+from towpath.stages.compile import Served, compiled
+from towpath.stages.serving import CHEAPER
+from towpath.stages.train import CHECK_ROWS, fitted, ordered
+from towpath.stages.work import Work
+
+
+def cheaper(candidate: Candidate, work: Work, *, holdout: pd.DataFrame, folder: Path) -> Served | None:
+    """Fit, save and compile it as the model was, on the same rows; None when the charter declares none.
+
+    Its file is None, and the model serves without a cheaper one, when it is not good enough or nothing converts it: the
+    findings, which are warnings, say so.
+    """
+    charter = work.project.charter
+    if charter.serving.cheaper is None:
+        return None
+    facts: Any = candidate.entry(Stage.TRAIN).facts
+    columns, types = list(facts["inputs"]), dict(facts["types"])
+    rows = ordered(work.ports.objects.fetch(candidate.entry(Stage.FEATURIZE).subject("features", "train").digest))
+    params, seed = dict(charter.serving.cheaper), charter.training.seed
+    model = fitted(work.project.fit(), rows[columns], rows[charter.training.target], params, seed)
+    example = rows[columns].head(CHECK_ROWS)
+    saved = folder / "saved"
+    work.ports.models.save(model, example=example, prediction=model.predict_proba(example)[:, 1], folder=saved)
+    model = work.ports.models.load(saved)
+    served = compiled(
+        model, saved, holdout=holdout, columns=columns, types=types, work=work, folder=folder / "compiled"
+    )
+    judged: Any = candidate.entry(Stage.EVALUATE).facts["metrics"]
+    finding = cheaper_finding(
+        measure(
+            holdout[charter.training.target],
+            model.predict_proba(holdout[columns])[:, 1],
+            confidence=charter.gates.confidence,
+            seed=seed,
+        ),
+        float(judged["log_loss"]["value"]),
+        charter.gates,
+    )
+    named = [one.model_copy(update={"subject": f"{CHEAPER}{one.subject}"}) for one in served.findings]
+    good = finding.outcome is Outcome.PASS
+    return Served(kind=f"{CHEAPER}{served.kind}", file=served.file if good else None, findings=(finding, *named))
