@@ -10,10 +10,10 @@ RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint type bench lock docs format clean
+.PHONY: help demo test test-all lint type bench bench-canary bench-serve lock docs format clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/ready ## Set up, then take real flights from raw data to a promoted model and a drift report
 	@$(RUN)towpath demo
@@ -34,6 +34,12 @@ type: .venv/ready-dev ## Strict types
 
 bench: .venv/ready-dev ## The path's wall time beside a plain script that makes the same library calls
 	$(RUN)python tests/bench/path_overhead.py
+
+bench-canary: .venv/ready-dev ## The rollout's judge against its bars, beside the judges of others
+	$(RUN)python tests/bench/canary.py
+
+bench-serve: .venv/ready-dev ## The gateway beside `mlflow models serve` of the same model
+	$(RUN)python tests/bench/serve.py
 
 docs: .venv/ready-dev ## Write docs/reference anew from the code
 	$(RUN)python -m towpath.cli.reference docs/reference

@@ -96,3 +96,9 @@ def test_the_target_is_never_an_input(document: dict[str, Any]) -> None:
 def test_what_is_no_mapping_is_refused(nothing: object) -> None:
     with pytest.raises(DeclarationError, match="not a mapping"):
         charters.parse(nothing)
+
+
+def test_a_wrong_key_deep_inside_names_the_valid_ones(document: dict[str, Any]) -> None:
+    document["rollout"]["guardrails"][2]["cup"] = document["rollout"]["guardrails"][2].pop("cap")
+    found = problems(document)
+    assert any(".guardrails.2.mean.cup: unknown key" in text and "Valid: cap, labels, name" in text for text in found)

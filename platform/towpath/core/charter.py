@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -221,14 +221,24 @@ def _problem(origin: str, item: dict[str, Any]) -> DeclarationError:
 
 
 def _valid_keys(location: tuple[object, ...]) -> list[str]:
-    model: Any = Charter
+    models: list[type[BaseModel]] = [Charter]
     for part in location[:-1]:
-        fields = {field.alias or name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}
-        if isinstance(part, str) and part in fields:
-            model = fields[part]
-        args = getattr(model, "__args__", ())
-        model = next((arg for arg in args if isinstance(arg, type) and issubclass(arg, BaseModel)), model)
-    return sorted(field.alias or name for name, field in getattr(model, "model_fields", {}).items())
+        fields = [(name, field) for model in models for name, field in model.model_fields.items()]
+        inside = [model for name, field in fields if part in (field.alias, name) for model in _models(field.annotation)]
+        tagged = [
+            model
+            for model in models
+            if "type" in model.model_fields and part in get_args(model.model_fields["type"].annotation)
+        ]
+        models = inside or tagged or models
+    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+
+
+def _models(annotation: object) -> list[type[BaseModel]]:
+    """Every model inside an annotation: of a sequence, a mapping, a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
 def json_schema() -> dict[str, Any]:
