@@ -227,6 +227,32 @@ def test_a_decision_that_comes_out_differently_ends_with_an_exit_code(cli: Cli, 
     assert cli("rollout", "replay").code == 4
 
 
+def test_an_export_is_replayed_without_the_database(
+    cli: Cli, home: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progressing(cli, home)
+    export = home.folder / "ledger.jsonl"
+    assert cli("ledger", "export", str(export)).code == 0
+    monkeypatch.setenv("TOWPATH_STATE", str(tmp_path / "elsewhere"))
+    ran = cli("rollout", "replay", "--file", str(export), "--json")
+    assert (ran.code, ran.json["rollout"], ran.json["same"], len(ran.json["decisions"])) == (0, "visits-r1", True, 3)
+    ran = cli("rollout", "replay", "--file", str(export), "--rollout", "visits-r9", "--json")
+    assert (ran.code, ran.json["error"]["valid"]) == (2, ["visits-r1"])
+    export.write_text(export.read_text(encoding="utf-8").replace("step_up", "hold"), encoding="utf-8")
+    assert cli("rollout", "replay", "--file", str(export), "--json").json["error"]["gate"] == "integrity.ledger"
+
+
+def test_a_row_that_was_not_decided_is_no_replay(cli: Cli, home: Place) -> None:
+    progressing(cli, home)
+    with closing(sqlite3.connect(home.folder / "state/ledger.db")) as database:
+        database.execute(
+            """UPDATE towpath_rollouts SET generation = generation + 1,
+            body = json_set(body, '$.weight', 9900, '$.generation', generation + 1)"""
+        )
+        database.commit()
+    assert cli("rollout", "replay", "--json").json["error"]["gate"] == "integrity.ledger"
+
+
 def test_a_rollback_needs_no_mlflow(cli: Cli, home: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     second = house.registered(home.ports.ledger, 12)
     house.crowned(home.ports.ledger, second)
@@ -292,12 +318,12 @@ def test_a_confidence_sequence_is_drawn(
     assert expected[-1] == drawn.rstrip()[-1] or expected in drawn
 
 
-def test_copies_of_a_log_are_read_again(cli: Cli, home: Place) -> None:
+def test_copies_of_a_log_are_read_again(cli: Cli, home: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that came from elsewhere has the same evidence: nothing is kept outside of it."""
     progressing(cli, home)
     home.serve(2_000)
     first = cli("rollout", "status", "--json").json["evidence"]
     shutil.copytree(home.folder / "state", home.folder / "copy")
-    os.environ["TOWPATH_STATE"] = str(home.folder / "copy")
+    monkeypatch.setenv("TOWPATH_STATE", str(home.folder / "copy"))
     again = cli("rollout", "status", "--json").json["evidence"]
     assert json.dumps(first) == json.dumps(again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -122,35 +122,22 @@ def explain(project: options.Project = None, rollout: Rollout = None, as_json: o
 
 
 @app.command()
-def replay(project: options.Project = None, rollout: Rollout = None, as_json: options.Json = False) -> int:
+def replay(
+    project: options.Project = None,
+    rollout: Rollout = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="EXPORT", help="Replay from an exported ledger instead, without its database."),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
     """Decide every decision of a rollout again, from its record alone; exit code 4 when one comes out differently.
 
-    Example: towpath rollout replay --rollout flights-r2
+    Example: towpath rollout replay --rollout flights-r2 --file ledger.jsonl
     """
-    from towpath.cli import opening, rollout_told
-    from towpath.cli.rollout_opening import latest, opened, project_of
-    from towpath.stages.canary import code_digest, replayed
+    from towpath.cli import rollout_replay
 
-    with opened(opening.settings()) as ports:
-        row = latest(ports, project_of(project, ports.ledger), rollout)
-        found = replayed(ports.ledger, row)
-    rows: list[dict[str, Any]] = [
-        {
-            "decision": one.decision.decision_id,
-            "record": record.sequence,
-            "verdict": one.decision.verdict.value,
-            "same": not one.differences,
-            "same_code": one.decision.code_digest == code_digest(),
-            "differences": list(one.differences),
-        }
-        for record, one in found
-    ]
-    same = all(item["same"] for item in rows)
-    if as_json:
-        output.emit({"rollout": row.rollout_id, "same": same, "decisions": rows})
-    else:
-        rollout_told.replayed(rows)
-    return Exit.GOOD if same else Exit.INTEGRITY
+    return rollout_replay.replay(project, rollout, file, as_json=as_json)
 
 
 @app.command()

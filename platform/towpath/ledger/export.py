@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from towpath.core.errors import IntegrityError
 from towpath.core.evidence import Record
 from towpath.ledger import chain
 from towpath.ledger.canonical import canonical, parse
@@ -31,6 +32,17 @@ def export(records: Iterable[Record], stream: BinaryIO) -> int:
 def verify_export(stream: BinaryIO) -> Verification:
     """Verify an exported ledger as `SqlLedger.verify` would. Lines cut off the end leave no trace but another head."""
     return chain.verify_stored(_rows(stream))
+
+
+def read_export(stream: BinaryIO) -> Iterator[Record]:
+    """The records of an exported ledger, a line at a time. Raises `IntegrityError` at a line that is no record.
+
+    Whether they are as they were written, only `verify_export` says.
+    """
+    for row in _rows(stream):
+        if isinstance(row, Fault):
+            raise IntegrityError(row.what, gate=chain.GATE, value=row.sequence, hint="Export the ledger again.")
+        yield chain.read(row)
 
 
 def _rows(stream: BinaryIO) -> Iterator[Stored | Fault]:

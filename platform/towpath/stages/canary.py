@@ -8,7 +8,7 @@ generation. It needs the ledger's database and the prediction log; MLflow, Feast
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -72,7 +72,7 @@ def tick_once(ports: CanaryPorts, project: str, now: datetime, *, lease: timedel
     before = ports.rollouts.open(project)
     if before is None:
         return Ticked(rollout=None)
-    _require_decided(ports.ledger, before)
+    require_decided(ports.ledger, before)
     faults: list[str] = []
     if (other := _usurper(ports.ledger, before)) is not None:
         reason = f"record {other.sequence} made {other.candidate} the champion"
@@ -155,12 +155,13 @@ def decisions(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, RolloutDe
     return tuple((record, decided(record)) for record in _records(ledger, rollout))
 
 
-def replayed(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, Replayed], ...]:
-    """Every decision on a rollout, decided again from its record alone."""
-    found, previous = [], None
-    for record, decision in decisions(ledger, rollout):
-        found.append((record, replay(decision, previous=previous)))
-        previous = decision
+def replayed(records: Iterable[Record], rollout_id: str) -> tuple[tuple[Record, Replayed], ...]:
+    """Every decision on a rollout that is among the records, decided again from its record alone."""
+    found: list[tuple[Record, Replayed]] = []
+    for record in records:
+        if rollout_of(record) == rollout_id:
+            previous = found[-1][1].decision if found else None
+            found.append((record, replay(decided(record), previous=previous)))
     return tuple(found)
 
 
@@ -169,10 +170,15 @@ def decided(record: Record) -> RolloutDecision:
     return RolloutDecision.model_validate(record.body.get("rollout", record.body))
 
 
+def rollout_of(record: Record) -> str | None:
+    """The rollout that a record decides on; None when it decides on none."""
+    found = record.body.get("rollout", record.body) if record.kind is RecordKind.DECISION else None
+    return str(found["rollout_id"]) if isinstance(found, Mapping) and "rollout_id" in found else None
+
+
 def _records(ledger: Ledger, rollout: Rollout) -> Iterator[Record]:
     for record in ledger.records(project=rollout.project, kind=RecordKind.DECISION):
-        found = record.body.get("rollout", record.body)
-        if isinstance(found, Mapping) and found.get("rollout_id") == rollout.rollout_id:
+        if rollout_of(record) == rollout.rollout_id:
             yield record
 
 
@@ -211,7 +217,7 @@ def _usurper(ledger: Ledger, rollout: Rollout) -> Record | None:
     return current.decision if current.candidate.digest != expected.digest else None
 
 
-def _require_decided(ledger: Ledger, rollout: Rollout) -> None:
+def require_decided(ledger: Ledger, rollout: Rollout) -> None:
     """Raises `IntegrityError` unless phase, step and weight of the row are those of its last decision in the ledger."""
     records = list(_records(ledger, rollout))
     last = decided(records[-1]) if records else None
