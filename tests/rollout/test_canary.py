@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from rollout.house import PROJECT, House, Registry
 from towpath.core import names
 from towpath.core.errors import Denied, IntegrityError, NotFound, Problems, Unreachable
 from towpath.core.evidence import Outcome
-from towpath.core.rollout import Phase, Telemetry
+from towpath.core.looks import Look
+from towpath.core.rollout import Phase, Rollout, Telemetry
 from towpath.core.rollout_decision import Order
 from towpath.core.rollout_orders import replay
 from towpath.ledger.rollouts import SqlRollouts
@@ -134,6 +136,32 @@ def test_evidence_that_cannot_be_read_freezes_and_then_rolls_back(home: House) -
     tick(home, after=5 * MINUTE)
     assert (home.row.phase, home.row.held) == (Phase.HELD, "telemetry_lost")
     tick(home, after=30 * MINUTE)
+    assert (home.row.phase, home.row.weight) == (Phase.ROLLING_BACK, 0)
+    replayed(home)
+
+
+def test_gateways_that_are_heard_do_not_make_up_for_evidence_that_cannot_be_read(home: House) -> None:
+    class Blind(house.Told):
+        def look(self, rollout: Rollout) -> Look:
+            raise Unreachable("The labels do not answer.")
+
+    progressing(home)
+    home.evidence = Blind()
+    home.ports = replace(home.ports, evidence=home.evidence)
+    tick(home, after=6 * MINUTE)
+    assert (home.row.phase, home.row.held) == (Phase.HELD, "telemetry_lost")
+    tick(home, after=30 * MINUTE)
+    assert home.row.phase is Phase.ROLLING_BACK
+
+
+def test_evidence_that_contradicts_itself_is_as_good_as_none(home: House) -> None:
+    progressing(home)
+    tick(home, (0, 500, 500, 5, 26, 1))
+    fewer = (0, 500, 500, 4, 26, 0)
+    assert "fell" in tick(home, fewer).faults[0]
+    tick(home, fewer, after=6 * MINUTE)
+    assert (home.row.phase, home.row.held) == (Phase.HELD, "telemetry_lost")
+    tick(home, fewer, after=31 * MINUTE)
     assert (home.row.phase, home.row.weight) == (Phase.ROLLING_BACK, 0)
     replayed(home)
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from towpath import __version__, core
 from towpath.core import digest as digests
-from towpath.core.errors import Denied, IntegrityError, NotFound, TowpathError
+from towpath.core.errors import BadInput, Denied, IntegrityError, NotFound, TowpathError
 from towpath.core.evidence import Record, RecordKind
 from towpath.core.looks import Look
 from towpath.core.policy import Decision, Verdict
@@ -79,7 +79,7 @@ def tick_once(ports: CanaryPorts, project: str, now: datetime, *, lease: timedel
         command = Command(order=Order.SUPERSEDE, author=ports.actor, reason=reason)
         after, decision = obey(before, command, now)
     else:
-        look, telemetry = _asked(ports.evidence, before, faults)
+        look, telemetry = _judged(ports.evidence, before, now, faults)
         after, found = tick(before, look, telemetry, now)
         if found is None:
             if after.generation != before.generation:
@@ -109,7 +109,7 @@ def give(ports: CanaryPorts, project: str, command: Command, now: datetime) -> T
 def observe(ports: CanaryPorts, rollout: Rollout, now: datetime) -> tuple[Scene, tuple[str, ...]]:
     """The rollout as the next tick would see it, and what stood in the way of seeing it. Changes nothing."""
     faults: list[str] = []
-    look, telemetry = _asked(ports.evidence, rollout, faults)
+    look, telemetry = _judged(ports.evidence, rollout, now, faults)
     return seen(rollout, look, telemetry, now), tuple(faults)
 
 
@@ -192,14 +192,23 @@ def code_digest() -> str:
 
 def _asked(evidence: Evidence, rollout: Rollout, faults: list[str]) -> tuple[Look | None, Telemetry]:
     """The evidence, or nothing where it cannot be read: that pulls traffic back in the end, and never raises it."""
-    look, telemetry = None, Telemetry()
     try:
-        telemetry = evidence.telemetry(rollout)
-        if rollout.exposed:
-            look = evidence.look(rollout)
+        return evidence.look(rollout) if rollout.exposed else None, evidence.telemetry(rollout)
     except TowpathError as error:
         _logger.warning("rollout=%s evidence cannot be read: %s", rollout.rollout_id, error)
         faults.append(error.message)
+        return None, Telemetry()  # gateways that are heard while nothing is judged must not look like good news
+
+
+def _judged(evidence: Evidence, rollout: Rollout, now: datetime, faults: list[str]) -> tuple[Look | None, Telemetry]:
+    """The evidence that a judge takes. What contradicts itself is as good as none: silence, then a rollback."""
+    look, telemetry = _asked(evidence, rollout, faults)
+    try:
+        seen(rollout, look, telemetry, now)
+    except BadInput as error:
+        _logger.warning("rollout=%s evidence cannot be: %s", rollout.rollout_id, error)
+        faults.append(error.message)
+        return None, Telemetry()
     return look, telemetry
 
 
