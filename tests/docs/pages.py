@@ -81,10 +81,11 @@ _VOLATILE = (
     (r"20[2-9]\d-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?Z?", "the time of the run"),
     (r"\d+(?:\.\d+)? ms", "a latency"),
     (r"\(\d+(?:\.\d)? [kM]?B\)", "the size of a picture or a page"),
+    (r"\d[\d,]* (?:requests|answered|labels|units)\b", "how much live traffic a look came upon"),
 )
 _SECONDS = r"(?<= )\d+\.\d(?= )"
 _PROGRESS = re.compile(
-    r"(?:landing|ingest|validate|featurize|train|evaluate|register|promote|monitor) +\S.*"
+    r"(?:landing|ingest|validate|featurize|train|evaluate|register|canary|promote|monitor) +\S.*"
 )  # replaced by bars on a terminal
 
 

@@ -161,11 +161,8 @@ def document(canary: Canary) -> dict[str, Any]:
 
 
 def _traffic_line(replayed: Replayed) -> str:
-    shares = ", ".join(f"{count:,} by the {arm}" for arm, count in sorted(replayed.arms.items()))
-    return (
-        f"{replayed.sent:,} requests in {replayed.seconds:.0f} s ({shares}), {replayed.failed} failed; "
-        f"{replayed.labels:,} labels came later"
-    )
+    arms = ", ".join(f"{count:,} answered by the {arm}" for arm, count in sorted(replayed.arms.items()))
+    return f"{replayed.sent:,} requests: {arms}, {replayed.failed} failed; {replayed.labels:,} labels came later"
 
 
 def run(
@@ -271,7 +268,8 @@ def _warm(
 def _start(candidate: Candidate, project: Project, ports: CanaryPorts) -> Rollout:
     from towpath.stages.canary_start import start
 
-    return start(candidate, project, ports, author=ports.actor, reason=_REASON, now=wiring.now()).rollout
+    now, salt = wiring.now(), b"towpath demo ...".hex()  # the same split each time, for a demo that many will compare
+    return start(candidate, project, ports, author=ports.actor, reason=_REASON, now=now, salt=salt).rollout
 
 
 def _watch(ports: CanaryPorts, rollout: Rollout, progress: Progress, *, going: Callable[[], bool]) -> Iterator[Point]:

@@ -48,8 +48,11 @@ def start(
     reason: str,
     now: datetime,
     thresholds: Mapping[str, float] | None = None,
+    salt: str | None = None,
 ) -> Started:
     """Admit the candidate as challenger and freeze champion, policy, thresholds and a new salt.
+
+    `salt`: 16 bytes, hexadecimal, instead of random ones. Only for a rollout that shall split its units as another did.
 
     Raises `Denied` when the candidate may not be promoted, when there is no champion, policy or threshold, or when
     another rollout is open; `Problems` when the policy cannot decide at the observed traffic; `IntegrityError` when the
@@ -69,7 +72,7 @@ def start(
         phase=Phase.PENDING,
         step=0,
         weight=0,
-        salt=secrets.token_hex(16),
+        salt=salt or secrets.token_hex(16),
         unit=policy.unit,
         champion=incumbent,
         challenger=contender(candidate),
