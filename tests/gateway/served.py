@@ -59,9 +59,10 @@ class Built:
     challenger: Candidate
 
 
-def build(folder: Path) -> Built:
-    """Go the path twice: the first model is the champion, the second may become it."""
+def build(folder: Path, *, changed: Callable[[Path], None] = lambda _: None) -> Built:
+    """Go the path twice: the first model is the champion, the second may become it. `changed` edits the project."""
     project, state = small.build(folder / PROJECT), folder / "state"
+    changed(project)
     small.edit(project / "charter.yaml", "monitoring:", ROLLOUT)
     with small.opened(project, state) as work:
         first = small.walk(work)
