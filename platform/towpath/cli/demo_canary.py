@@ -128,6 +128,7 @@ def traffic(project: Project, settings: Settings, progress: StageProgress) -> Pa
     import pyarrow.parquet as pq
 
     target = settings.state / "demo" / "june.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
     with walk.opened(settings, project, progress, as_of=SERVED, order=path.WATCH) as work:
         walked = walk.walk(work, progress, until=Stage.FEATURIZE)
         table = pq.read_table(
