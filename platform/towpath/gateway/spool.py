@@ -27,7 +27,7 @@ class Spool:
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop, metrics: Metrics) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # held for a moment by a gateway that looks for orphans, at most
         self._folder = folder
         self._loop = loop
         self._metrics = metrics
