@@ -67,40 +67,51 @@ class OnlineReader:
         Raises `Unknown` or `Unreachable` where the charter refuses such a request.
         """
         keys = {view: _keys(asked, view) for view, _ in shape.reads}
-        found = await self._read({view: [key for key in given if None not in key] for view, given in keys.items()})
+        found = await self._read(keys)
         counts = dict.fromkeys(OUTCOMES, 0)
         now = asked.at if asked.at is not None else time()
+        columns, defaults = asked.columns, self._rules.defaults
         for view, features in shape.reads:
-            answers = [self._judged(view, key, found[view].get(key), now, counts) for key in keys[view]]
+            here = found[view]
+            if asked.rows == 1:
+                answer = self._judged(view, keys[view][0], here.get(keys[view][0]), now, counts)
+                values = defaults if answer is None else answer.values
+                for name in features:
+                    columns[name] = [values.get(name)]
+                continue
+            answers = [self._judged(view, key, here.get(key), now, counts) for key in keys[view]]
             for name in features:
-                default = self._rules.defaults.get(name)
-                asked.columns[name] = [default if answer is None else answer.values.get(name) for answer in answers]
+                default = defaults.get(name)
+                columns[name] = [default if answer is None else answer.values.get(name) for answer in answers]
         return counts
 
     def _judged(self, view: View, key: Key, found: Found, now: float, counts: dict[str, int]) -> OnlineAnswer | None:
         """The answer to use, or None for the defaults."""
+        if found is not None and not isinstance(found, Down):
+            return self._aged(view, found, now, counts)
         if isinstance(found, Down):
             counts["down"] += 1
             if self._rules.down is OnFault.REFUSE:
                 raise Unreachable(f"The feature store does not answer for {view.name}.", value=view.name)
             return self._last_known(view, key, counts) if self._rules.down is OnFault.LAST_KNOWN else _defaulted(counts)
-        if found is None:
-            counts["missing"] += 1
-            if self._rules.missing is OnFault.REFUSE:
-                shown = ", ".join(f"{name} {value!r}" for name, value in zip(view.keys, key, strict=True))
-                raise Unknown(f"The feature view {view.name} does not know {shown}.", value=shown[:200])
-            return (
-                self._last_known(view, key, counts) if self._rules.missing is OnFault.LAST_KNOWN else _defaulted(counts)
+        counts["missing"] += 1
+        if self._rules.missing is OnFault.REFUSE:
+            shown = ", ".join(f"{name} {value!r}" for name, value in zip(view.keys, key, strict=True))
+            raise Unknown(f"The feature view {view.name} does not know {shown}.", value=shown[:200])
+        return self._last_known(view, key, counts) if self._rules.missing is OnFault.LAST_KNOWN else _defaulted(counts)
+
+    def _aged(self, view: View, found: OnlineAnswer, now: float, counts: dict[str, int]) -> OnlineAnswer | None:
+        """The answer, unless it is older than its view allows and the charter does not want it then."""
+        if view.ttl_seconds is None or now - found.event_timestamp.timestamp() <= view.ttl_seconds:
+            return found
+        counts["stale"] += 1
+        if self._rules.stale is OnFault.REFUSE:
+            raise Unreachable(
+                f"The newest values of {view.name} are older than they may be.", value=str(found.event_timestamp)
             )
-        if view.ttl_seconds and now - found.event_timestamp.timestamp() > view.ttl_seconds:
-            counts["stale"] += 1
-            if self._rules.stale is OnFault.REFUSE:
-                raise Unreachable(
-                    f"The newest values of {view.name} are older than they may be.", value=str(found.event_timestamp)
-                )
-            if self._rules.stale is OnFault.DEFAULT:
-                return _defaulted(counts)
-            counts["last_known"] += 1
+        if self._rules.stale is OnFault.DEFAULT:
+            return _defaulted(counts)
+        counts["last_known"] += 1
         return found
 
     def _last_known(self, view: View, key: Key, counts: dict[str, int]) -> OnlineAnswer | None:
@@ -114,8 +125,12 @@ class OnlineReader:
         if self._batch is None:
             self._batch = _Batch()
             self._loop.call_soon(self._start)
+        everybodys = self._batch.wanted
         for view, keys in wanted.items():
-            self._batch.wanted.setdefault(view, {}).update(dict.fromkeys(keys))
+            known = everybodys.setdefault(view, {})
+            for key in keys:
+                if None not in key:
+                    known[key] = None
         future: asyncio.Future[dict[View, Mapping[Key, Found]]] = self._loop.create_future()
         self._batch.waiting.append(future)
         return future
@@ -172,19 +187,23 @@ class OnlineReader:
     def _remember(self, view: View, answers: Mapping[Key, Found]) -> None:
         if OnFault.LAST_KNOWN not in (self._rules.down, self._rules.missing):
             return
+        last = self._last
         for key, answer in answers.items():
-            if isinstance(answer, OnlineAnswer):
-                self._last[view.name, key] = answer
-                self._last.move_to_end((view.name, key))
-        while len(self._last) > _REMEMBERED:
-            self._last.popitem(last=False)
+            if answer is not None:
+                last[view.name, key] = answer  # type: ignore[assignment]
+                last.move_to_end((view.name, key))
+        while len(last) > _REMEMBERED:
+            last.popitem(last=False)
 
     async def close(self) -> None:
         await self._store.close()
 
 
 def _keys(asked: Asked, view: View) -> list[Key]:
-    return list(zip(*(asked.columns[name] for name in view.keys), strict=True)) if view.keys else [()] * asked.rows
+    columns = asked.columns
+    if asked.rows == 1:
+        return [tuple([columns[name][0] for name in view.keys])]
+    return list(zip(*(columns[name] for name in view.keys), strict=True)) if view.keys else [()] * asked.rows
 
 
 def _defaulted(counts: dict[str, int]) -> OnlineAnswer | None:

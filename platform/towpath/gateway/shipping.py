@@ -18,6 +18,7 @@ from towpath.gateway.spool import FINISHED, LOCK, OPEN
 _SECONDS = 0.25
 _ADOPT_EVERY = 20  # looks
 _PATIENCE_SECONDS = 2.0  # after a failure
+_NICE = 10  # answers come first where workers and this thread share a core
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +52,7 @@ class Shipper(threading.Thread):
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         looks = 0
         while not self._stop_asked.wait(_SECONDS):
             well = self.look(adopt=looks % _ADOPT_EVERY == 0)
