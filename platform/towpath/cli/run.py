@@ -28,6 +28,7 @@ def run(
     from towpath.cli.progress import StageProgress
     from towpath.path import ORDER
     from towpath.project import load
+    from towpath.stages.work import champion
 
     if until is not None and until not in ORDER:
         raise BadInput(
@@ -43,21 +44,27 @@ def run(
         walk.opened(settings, loaded, progress, as_of=as_of, order=ORDER) as work,
     ):
         walked = walk.walk(work, progress, until=until)
+        reigning = champion(work.ports.ledger, work.name)
     if as_json:
         output.emit(walk.document(walked, as_of=work.as_of))
         return walked.code
     walk.closing(walked)
     candidate = walked.candidate
-    output.results().print(_next(candidate.id, candidate.stages[-1], refused=walked.refused), soft_wrap=True)
+    rival = loaded.charter.rollout is not None and reigning is not None
+    line = _next(candidate.id, candidate.stages[-1], refused=walked.refused, rival=rival)
+    if reigning is not None and reigning.candidate.digest == candidate.digest:
+        line = f"{candidate.id} is the champion. Look at it: towpath show {candidate.id} --open model_card.html"
+    output.results().print(line, soft_wrap=True)
     return walked.code
 
 
-def _next(candidate: str, stage: str, *, refused: bool) -> str:
+def _next(candidate: str, stage: str, *, refused: bool, rival: bool) -> str:
     if refused:
         return f"{candidate} was refused; nothing was registered. Look closer: towpath show {candidate} --stage {stage}"
     if stage == Stage.REGISTER:
-        return (
-            f"{candidate} is registered. Look at it: towpath show {candidate} --open model_card.html\n"
-            f'Make it the champion: towpath promote {candidate} --by NAME --reason "WHY"'
+        return f"{candidate} is registered. Look at it: towpath show {candidate} --open model_card.html\n" + (
+            f'Let it earn traffic: towpath rollout start {candidate} --by NAME --reason "WHY"'
+            if rival
+            else f'Make it the champion: towpath promote {candidate} --by NAME --reason "WHY"'
         )
     return f"{candidate} passed {stage}. Look at it: towpath show {candidate}"
