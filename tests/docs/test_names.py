@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -66,13 +67,13 @@ def wrong_dotted(name: str) -> bool:
 
 
 def _charter(name: str) -> bool:
-    model: type[BaseModel] | None = Charter
+    model: Any = Charter
     for part in name.split("."):
         fields = {field.alias: field.annotation for field in model.model_fields.values()} if model else {}
         if part not in fields:
             return False
-        found = fields[part]
-        model = found if isinstance(found, type) and issubclass(found, BaseModel) else None
+        kinds = [fields[part], *get_args(fields[part])]  # an optional section is a union with None
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return True
 
 

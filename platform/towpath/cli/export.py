@@ -20,7 +20,7 @@ def export(
     named: Annotated[
         str,
         typer.Argument(
-            metavar="CANDIDATE|PROJECT",
+            metavar="NAME",
             help="A candidate's id or at least 4 digits of its digest; a project's folder or name for its champion.",
             autocompletion=options.candidates,
         ),
