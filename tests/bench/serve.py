@@ -5,7 +5,8 @@ online store in SQLite and in Redis, without the log, and a bare server of the s
 with everything on that is not named otherwise: an open rollout that splits units in half, the log, metrics. The load
 client is a process of its own on the same machine, so the figures are to compare with each other.
 
-`python tests/bench/serve.py [--seconds S] [--clients 1 8 64] [--rows 1 64] [--soak MINUTES] [--json FILE]`; the exit
+`python tests/bench/serve.py [--seconds S] [--clients 1 8 64] [--rows 1 64] [--only WORD …] [--soak MINUTES]
+[--json FILE]`; the exit
 code is 1 when a bar is missed.
 """
 
@@ -267,6 +268,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--rows", type=int, nargs="+", choices=[1, 64], default=[1, 64])
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="servers whose name holds one of the words")
     parser.add_argument("--soak", type=float, metavar="MINUTES")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -294,6 +296,8 @@ def main() -> int:
                 "bare server": (bare_served(folder), "mlflow"),
             }
             for name, (server, kind) in servers.items():
+                if asked.only and not any(word in name for word in asked.only):
+                    continue
                 with server as (port, pids, *_):
                     for rows in asked.rows:
                         measure(port, files[kind, rows], clients=1, seconds=1)
