@@ -154,7 +154,10 @@ def test_a_hold_stops_stepping_until_a_person_resumes_and_then_stops_it_no_more(
 def test_an_acknowledged_hold_does_not_stop_promotion() -> None:
     skewed = (*GOOD[:2], (2, 5_000, 20_000, 400, 15_000, 300))
     assert once(at(Phase.PROGRESSING, step=2), *skewed)[0].phase is Phase.HELD
-    assert once(at(Phase.PROGRESSING, step=2, acknowledged=("srm",)), *skewed)[0].phase is Phase.PROMOTING
+    resumed = at(Phase.PROGRESSING, step=2, acknowledged=("srm",))
+    assert once(resumed, *skewed)[0].phase is Phase.PROMOTING
+    unmeasured = look(*skewed).model_copy(update={"hard": {}})
+    assert tick(resumed, unmeasured, heard(NOW), NOW)[1] is None, "what was not measured is no pass, whoever resumed"
 
 
 def test_lost_telemetry_freezes_thaws_and_rolls_back() -> None:

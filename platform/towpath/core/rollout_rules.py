@@ -85,7 +85,7 @@ def promotable(scene: Scene) -> bool:
         return False
     passed = {metric.name for metric in judgement.metrics if metric.promotion == "pass"}
     asked = {promotion.metric for promotion in scene.rollout.policy.promotion}
-    clean = judgement.harm is None and judgement.hard_limit is None
+    clean = judgement.harm is None and judgement.hard_limit is None and not judgement.unmeasured
     return judgement.promotable or (bool(judgement.holds) and clean and asked <= passed)
 
 
