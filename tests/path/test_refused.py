@@ -153,7 +153,11 @@ def test_half_a_path_is_not_promoted(trail: Trail, tmp_path: Path) -> None:
         candidate = small.walk(work, until=Stage.EVALUATE)
         decision = promote(candidate, work, reason=small.REASON, now=wiring.now())
         assert decision.verdict is Verdict.HOLD
-        assert decision.reasons == ("stage register has no entry", "gate register.model was not measured")
+        assert decision.reasons == (
+            "stage register has no entry",
+            "gate register.model was not measured",
+            "gate register.parity was not measured",
+        )
         (record,) = small.records(work.ports.ledger, RecordKind.DECISION)
         assert record.body["verdict"] == "HOLD"
         assert record.actor == "tester"
