@@ -447,8 +447,24 @@ class OnlineAnswer:
     event_timestamp: datetime
 
 
+class OnlineView(Protocol):
+    """A view as a store describes it: join keys and features with their types, and how long a row holds (0: for ever)."""
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def features(self) -> Mapping[str, str]: ...
+    @property
+    def ttl_seconds(self) -> float: ...
+
+
 class OnlineStore(Protocol):
     """Feast's online store, read directly."""
+
+    @property
+    def views(self) -> Mapping[str, OnlineView]:
+        """What it holds, by name."""
+        ...
 
     async def read(
         self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]

@@ -10,7 +10,7 @@ from towpath.core import digest as digests
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model, Plan, Split
 from towpath.gateway.schema import View, schema
-from towpath.ports import ModelRun, OnlineAnswer
+from towpath.ports import ModelRun, OnlineAnswer, OnlineView
 from towpath.stages.serving import Approved
 
 Rows = Sequence[Sequence[object]]
@@ -53,6 +53,7 @@ class DictStore:
 
     def __init__(self, rows: Mapping[str, Mapping[tuple[object, ...], OnlineAnswer]]) -> None:
         self.rows = rows
+        self.views: Mapping[str, OnlineView] = {}
         self.stalled = False
         self.failing = False
         self.reads: list[tuple[str, int]] = []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from towpath.core.errors import TowpathError
 from towpath.core.serving import OnlineFeatures
@@ -17,17 +16,6 @@ from towpath.stages.serving import Approved
 
 _LINGER_SECONDS = 30.0
 _log = logging.getLogger(__name__)
-
-
-class Described(Protocol):
-    """A view as a store describes it."""
-
-    @property
-    def keys(self) -> tuple[tuple[str, str], ...]: ...
-    @property
-    def features(self) -> Mapping[str, str]: ...
-    @property
-    def ttl_seconds(self) -> float: ...
 
 
 class Readers:
@@ -84,15 +72,10 @@ class Readers:
                 features=tuple(view.features),
                 ttl_seconds=view.ttl_seconds or None,
             )
-            for name, view in _views(store).items()
+            for name, view in store.views.items()
         )
         return OnlineReader(store, self._rules, self._loop, opened=self._opened), views
 
     def _close(self, reader: OnlineReader) -> None:
         task = self._loop.create_task(reader.close())
         task.add_done_callback(lambda done: done.exception())
-
-
-def _views(store: OnlineStore) -> Mapping[str, Described]:
-    found: Mapping[str, Described] = getattr(store, "views", {})
-    return found
