@@ -147,7 +147,7 @@ class Evidence(Protocol):
         """The evidence since the rollout's start, cumulative: a unit counts in the stratum of its assignment.
 
         Strata are by (step, weight), weight 0 left out: mirrored requests are no assignment. The same log gives the
-        same look; a log that grew gives another watermark.
+        same look; a log that grew gives another watermark. Counts of bad units do not fall below `rollout.judge.seen`.
         """
         ...
 
@@ -448,7 +448,7 @@ class OnlineAnswer:
 
 
 class OnlineView(Protocol):
-    """A view as a store describes it: join keys and features with their types, and how long a row holds (0: for ever)."""
+    """A view as a store describes it: join keys and features with their types; how long a row holds, 0 for ever."""
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]: ...
