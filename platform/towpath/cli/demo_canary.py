@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from towpath import path, wiring
-from towpath.cli import walk
+from towpath import wiring
+from towpath.cli import demo_traffic
 from towpath.cli.exports import report_folder
 from towpath.cli.progress import StageProgress
 from towpath.cli.rollout_opening import opened
-from towpath.core import names
-from towpath.core.errors import Unreachable
 from towpath.core.evidence import Candidate, Finding
 from towpath.core.evidence import Outcome as Bad
 from towpath.core.gates import Stage
@@ -27,7 +21,6 @@ from towpath.core.looks import Judgement, Look
 from towpath.core.rollout import WHOLE, Phase, Rollout
 from towpath.core.rollout_decision import Verdict
 from towpath.core.rollout_policy import RolloutPolicy
-from towpath.example.workspace import AS_OF, SERVED
 from towpath.ports import Progress
 from towpath.project import Project
 from towpath.settings import Settings
@@ -88,7 +81,7 @@ def judged(candidate: Candidate, project: Project, settings: Settings, progress:
             return Outcome(
                 promoted=True, lines=lines, files=(kept,) if kept.is_file() else (), document={"reused": True}
             )
-    canary = run(candidate, project, traffic(project, settings, progress), settings, progress)
+    canary = run(candidate, project, demo_traffic.traffic(project, settings, progress), settings, progress)
     return Outcome(
         promoted=canary.promoted,
         lines=told(canary, settings),
@@ -120,22 +113,6 @@ def findings(canary: Canary, settings: Settings) -> list[Finding]:
         for one in taken
         if one.verdict is Verdict.ROLLBACK and one.inputs.command is None and one.from_state is not Phase.ROLLING_BACK
     ]
-
-
-def traffic(project: Project, settings: Settings, progress: StageProgress) -> Path:
-    """June's flights with their features as known then, from the path that a watch goes: what clients will send."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    target = settings.state / "demo" / "june.parquet"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with walk.opened(settings, project, progress, as_of=SERVED, order=path.WATCH) as work:
-        walked = walk.walk(work, progress, until=Stage.FEATURIZE)
-        table = pq.read_table(
-            work.ports.objects.fetch(walked.candidate.entry(Stage.FEATURIZE).subject("features", "watch").digest)
-        )
-    pq.write_table(table.filter(pc.greater_equal(table[names.EVENT_TIME], AS_OF)), target)
-    return target
 
 
 def explained(ports: CanaryPorts, rollout: Rollout) -> list[str]:
@@ -196,7 +173,7 @@ def run(
     )
     progress.begin("canary")
     progress.step("gateway")
-    with _gateway(project.folder, settings) as url, opened(settings) as ports:
+    with demo_traffic.gateway(project.folder, settings) as url, opened(settings) as ports:
         replay = Replay(recorded, url, rate=_RATE, change=change)
         begun = wiring.now()
         replay.start()
@@ -219,28 +196,6 @@ def plot(found: Canary, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     outcome = f"{found.rollout.phase}, {found.rollout.challenger.candidate}"
     return rollout(folder / PLOT, found.points, name=found.rollout.rollout_id, outcome=outcome)
-
-
-@contextmanager
-def _gateway(folder: Path, settings: Settings) -> Iterator[str]:
-    """The gateway that `towpath serve` runs, on a free port; its address."""
-    log = settings.state / "logs" / "gateway.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    config = {"projects": [str(folder.absolute())], "host": "127.0.0.1", "port": 0, "workers": 1}
-    command = [sys.executable, "-m", "towpath.gateway", json.dumps(config)]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, start_new_session=True
-        )
-    try:
-        assert process.stdout is not None
-        said = json.loads(process.stdout.readline() or "{}")
-        if "url" not in said:
-            raise Unreachable(f"The gateway did not start: {said.get('error', 'it ended')}", hint=f"Its log is {log}.")
-        yield said["url"]
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _warm(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from towpath import path, project
-from towpath.cli import demo_canary, history, walk
+from towpath.cli import demo_canary, demo_traffic, history, walk
 from towpath.cli.demo_show import Show, promote
 from towpath.cli.exits import Exit
 from towpath.cli.exports import report_folder
@@ -77,7 +77,7 @@ def _damage_challenger(chosen: Sabotage, home: Path, settings: Settings, show: S
         walked = walk.walk(work, show.progress)
     if walked.refused:
         return _refused(walked.candidate)
-    rows = demo_canary.traffic(loaded, settings, show.progress)
+    rows = demo_traffic.traffic(loaded, settings, show.progress)
     found = demo_canary.run(walked.candidate, loaded, rows, settings, show.progress, change=chosen.traffic)
     picture = demo_canary.plot(found, report_folder(settings.state, walked.candidate))
     show.document["canary"] = demo_canary.document(found)
