@@ -39,7 +39,7 @@ NAMED = {
 
 def test_every_sabotage_is_tried() -> None:
     tried = {*NAMED, "tampered-data", "tampered-model", "tampered-ledger"}
-    assert tried == set(SABOTAGES)
+    assert tried == {name for name, item in SABOTAGES.items() if item.moment is not Moment.ROLLOUT}
     assert {item.gate for item in SABOTAGES.values()} <= set(GATES)
 
 
