@@ -32,7 +32,7 @@ def test_a_cheaper_model(declared: str, good: bool, trail: Trail, project: Path,
     runtimes = entry.subjects_of("runtime")
     assert list(runtimes) == (["cheaper-trees", "trees"] if good else ["trees"])
     assert runtimes["trees"] == trail.entry(Stage.REGISTER).subject("runtime")
-    judged = _finding(entry, "eval.cheaper")
+    judged = _finding(entry, "register.cheaper")
     assert judged.severity is Severity.WARNING
     assert (judged.outcome is Outcome.PASS) is good
     assert "nats worse than the model" in judged.reason

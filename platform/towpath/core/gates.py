@@ -245,7 +245,7 @@ GATES: dict[str, Gate] = _gates(
         mend="`towpath rollout explain` names the metric. Mend the candidate and run the path again.",
     ),
     Gate(
-        code="eval.cheaper",
+        code="register.cheaper",
         stage=Stage.REGISTER,
         asks="Is the cheaper model, for when time is short, good enough (upper end of the log-loss interval)?",
         mend="It is left out until it is. Declare other parameters in serving.cheaper, or none.",

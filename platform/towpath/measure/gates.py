@@ -178,7 +178,7 @@ def cheaper_finding(metrics: Metrics, main: float, gates: Gates) -> Finding:
     A warning: a cheaper model that is not good enough is left out, and the model serves without one.
     """
     demand = Demand(
-        code="eval.cheaper",
+        code="register.cheaper",
         what="Log loss of the cheaper model",
         side=Side.AT_MOST,
         bound=gates.log_loss,
