@@ -147,7 +147,7 @@ class Evidence(Protocol):
         """The evidence since the rollout's start, cumulative: a unit counts in the stratum of its assignment.
 
         Strata are by (step, weight), weight 0 left out: mirrored requests are no assignment. The same log gives the
-        same look; a log that grew gives another watermark. Counts of bad units do not fall below `rollout.judge.seen`.
+        same look; a log that grew gives another watermark. Counts of bad units do not fall below those judged before.
         """
         ...
 
