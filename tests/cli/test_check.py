@@ -93,6 +93,11 @@ def test_a_contract_whose_clock_staging_does_not_give(cli: Cli, project: Path, e
     assert any("known at 'observed_at', but staging gives no such column" in message for message in messages(cli))
 
 
+def test_a_rollout_of_a_unit_that_no_request_brings(cli: Cli, project: Path, edit: Edit) -> None:
+    edit("charter.yaml", "unit: tailnum", "unit: tail_number")
+    assert messages(cli) == ["rollout.unit names 'tail_number', which no request brings."]
+
+
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [

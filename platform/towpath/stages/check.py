@@ -70,6 +70,7 @@ def check(folder: Path, *, features: FeatureStore, transforms: Transforms) -> Ch
     built = _transformed(project, transforms, problems) if project.contracts else None
     inputs = [*project.charter.features.request, *(name for view in views for name in view.features)]
     problems += _inputs(project, views, inputs)
+    problems += _unit(project, views)
     if built is not None:
         problems += _spine(project, views, built)
         problems += _sources(views, built)
@@ -207,6 +208,19 @@ def _inputs(project: Project, views: Sequence[FeatureView], inputs: Sequence[str
                 f"Feature view {view.name} holds the target {charter.training.target!r}; the target is never an input.",
                 value=charter.training.target,
             )
+
+
+def _unit(project: Project, views: Sequence[FeatureView]) -> Iterator[TowpathError]:
+    """The unit that a rollout splits must come with every request: a misspelt one would leave all of them unsplit."""
+    policy = project.charter.rollout
+    brought = [*project.charter.features.request, *(key for view in views for key in view.keys)]
+    if policy is not None and policy.unit is not None and views and policy.unit not in brought:
+        yield DeclarationError(
+            f"rollout.unit names {policy.unit!r}, which no request brings.",
+            value=policy.unit,
+            valid=sorted(set(brought)),
+            hint="Name a column of features.request, or a join key of a feature view.",
+        )
 
 
 def _spine(project: Project, views: Sequence[FeatureView], built: _Built) -> Iterator[TowpathError]:
