@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 
 from docs.pages import ROOT
 from towpath.cli import reference
 from towpath.core.charter import json_schema
+from towpath.core.errors import TowpathError
 from towpath.core.gates import GATES
+from towpath.gateway import batching, faults, metrics
 from towpath.settings import VARIABLES
 
 FOLDER = ROOT / "docs/reference"
@@ -48,3 +53,19 @@ def test_every_key_of_the_charter_is_documented() -> None:
     page, schema = reference.pages()["charter.md"], json_schema()
     for part in (schema, *schema["$defs"].values()):
         assert [key for key in part.get("properties", {}) if f"| `{key}` |" not in page] == []
+
+
+def test_every_metric_and_refusal_of_the_gateway_is_documented() -> None:
+    page = (ROOT / "docs/tutorials/platform-team.md").read_text(encoding="utf-8")
+    names = {found.name for found in REGISTRY.collect() if found.name.startswith("towpath_gateway_")}
+    defined = {metric._name for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)}
+    assert names == defined
+    assert [name for name in sorted(defined) if not re.search(rf"`{name}(?:_total)?`", page)] == []
+    codes = {kind.code for module in (faults, batching) for kind in vars(module).values() if _error_of(kind, module)}
+    assert codes
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+
+
+def _error_of(kind: object, module: object) -> bool:
+    own = getattr(kind, "__module__", "") == getattr(module, "__name__", "")
+    return own and isinstance(kind, type) and issubclass(kind, TowpathError)

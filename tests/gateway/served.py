@@ -59,16 +59,19 @@ class Built:
     challenger: Candidate
 
 
-def build(folder: Path, *, changed: Callable[[Path], None] = lambda _: None) -> Built:
-    """Go the path twice: the first model is the champion, the second may become it. `changed` edits the project."""
+def build(folder: Path, *, changed: Callable[[Path], None] = lambda _: None, **ports: Any) -> Built:
+    """Go the path twice: the first model is the champion, the second may become it.
+
+    `changed` edits the project; `ports` stand in for those that the path is gone with.
+    """
     project, state = small.build(folder / PROJECT), folder / "state"
     changed(project)
     small.edit(project / "charter.yaml", "monitoring:", ROLLOUT)
-    with small.opened(project, state) as work:
+    with small.opened(project, state, **ports) as work:
         first = small.walk(work)
         small.crown(first, work)
     small.edit(project / "charter.yaml", "max_iter: 30", "max_iter: 40")
-    with small.opened(project, state) as work:
+    with small.opened(project, state, **ports) as work:
         second = small.walk(work)
     return Built(project=project, state=state, champion=first, challenger=second)
 
@@ -238,12 +241,19 @@ class Served:
 
 
 @contextmanager
-def serving(house: House, *, workers: int = 1, log: bool = True, wait: bool = True) -> Iterator[Served]:
-    """The gateway over the house's state, until the end of the block."""
+def serving(
+    house: House,
+    *,
+    workers: int = 1,
+    log: bool = True,
+    wait: bool = True,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """The gateway over the house's state, until the end of the block. `more`: settings that only it gets."""
     written = house.state / f"gateway-{time.monotonic_ns()}.log"
     config = {"projects": [str(house.project)], "port": 0, "workers": workers, "log": log}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOWPATH_")}
-    environment |= {"TOWPATH_STATE": str(house.state), "TOWPATH_ACTOR": "gateway"}
+    environment |= {"TOWPATH_STATE": str(house.state), "TOWPATH_ACTOR": "gateway", **(more or {})}
     with written.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "towpath.gateway", json.dumps(config)],
