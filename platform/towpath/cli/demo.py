@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from towpath import path, project
+from towpath import path, project, wiring
 from towpath.cli import demo_canary, walk
 from towpath.cli.demo_sabotage import damaged
 from towpath.cli.demo_show import Show, promote
@@ -18,7 +19,6 @@ from towpath.cli.exports import report_folder, save
 from towpath.cli.progress import StageProgress
 from towpath.core.errors import NotFound
 from towpath.core.evidence import Candidate
-from towpath.core.policy import Decision
 from towpath.example.sabotage import SABOTAGES, Sabotage
 from towpath.example.workspace import AS_OF, FIRST, WATCHED, lay
 from towpath.settings import Settings
@@ -66,11 +66,9 @@ def _whole(folder: Path, settings: Settings, show: Show) -> int:
     """First champion, challenger, canary, watch; each found again where nothing changed."""
     loaded = project.load(folder)
     told: list[Told] = []
-    first = _walked("champion", FIRST, loaded, settings, show, told)
-    if first is None:
+    crowned = _first_champion(loaded, settings, show, told)
+    if crowned is None:
         return Exit.REFUSED
-    with walk.opened(settings, loaded, show.progress, as_of=FIRST, order=path.ORDER) as work:
-        crowned = _first_champion(first.candidate, work)
     challenger = _walked("challenger", AS_OF, loaded, settings, show, told)
     if challenger is None:
         return Exit.REFUSED
@@ -81,7 +79,7 @@ def _whole(folder: Path, settings: Settings, show: Show) -> int:
         told.append(Told(name="monitor", as_of=WATCHED, walked=watched))
         files = [*_reports(challenger.candidate, work), *outcome.files, *_reports(watched.candidate, work)]
     show.document |= {
-        "decision": crowned.model_dump(mode="json") if crowned else None,
+        "champion": crowned,
         "monitor": walk.document(watched, as_of=WATCHED),
         "reports": [str(file) for file in files],
     }
@@ -115,13 +113,28 @@ def _walked(
     return None
 
 
-def _first_champion(candidate: Candidate, work: Work) -> Decision | None:
-    """Promoted directly: there is nothing yet that a canary could compare it with. None when there is a champion."""
-    from towpath.stages.work import champion
+def _first_champion(
+    loaded: project.Project, settings: Settings, show: Show, told: list[Told]
+) -> dict[str, object] | None:
+    """The path to a model that has no rival yet, promoted directly; None when a gate refused it.
 
-    if champion(work.ports.ledger, work.name) is not None:
+    One that was promoted before is taken from the record: gone along again, it would be compared with its successors.
+    """
+    from towpath.stages.work import candidate_of, crowning
+
+    with closing(wiring.open_ledger(settings)) as ledger:
+        decision = next(crowning(ledger, loaded.charter.project), None)
+        found = candidate_of(ledger, decision.project, str(decision.body["digest"])) if decision is not None else None
+    if found is not None:
+        as_of = datetime.fromisoformat(str(found.entries[0].facts["as_of"]))
+        walked = walk.Walked(candidate=found, seconds={}, reused=frozenset(found.stages))
+        told.append(Told(name="champion", as_of=as_of, walked=walked))
+        return {"candidate": found.id, "reused": True}
+    first = _walked("champion", FIRST, loaded, settings, show, told)
+    if first is None:
         return None
-    return promote(candidate, work)
+    with walk.opened(settings, loaded, show.progress, as_of=FIRST, order=path.ORDER) as work:
+        return promote(first.candidate, work).model_dump(mode="json")
 
 
 def _reports(candidate: Candidate, work: Work) -> list[Path]:
