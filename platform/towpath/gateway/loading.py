@@ -6,8 +6,9 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from towpath.core.evidence import Subject
@@ -43,16 +44,26 @@ class Loader:
         """The model, verified and loaded. Raises `IntegrityError` for other bytes than were recorded."""
         found = self._loaded.get(approved.digest)
         if found is None:
-            main = self._open(approved, approved.runtime)
-            cheaper = self._open(approved, approved.cheaper) if approved.cheaper is not None else None
-            found = Model(
-                approved=approved,
-                main=Batcher(main, self._loop),
-                cheaper=Batcher(cheaper, self._loop) if cheaper is not None else None,
-            )
-            self._loaded[approved.digest] = found
-            _log.info("loaded %s as %s", approved.candidate, main.kind)
+            found = self._loaded[approved.digest] = self._model(approved)
+            _log.info("loaded %s as %s", approved.candidate, found.main.runtime.kind)
         return found
+
+    def _model(self, approved: Approved) -> Model:
+        folders: list[Path] = []
+        try:
+            main = self._open(approved, approved.runtime, folders)
+            cheaper = self._open(approved, approved.cheaper, folders) if approved.cheaper is not None else None
+        except BaseException:
+            _remove(folders)
+            raise
+        if main.inline and (cheaper is None or cheaper.inline):
+            _remove(folders)
+        return Model(
+            approved=approved,
+            main=Batcher(main, self._loop),
+            cheaper=Batcher(cheaper, self._loop) if cheaper is not None else None,
+            removed=partial(_remove, folders),
+        )
 
     def retire(self, keep: set[str]) -> None:
         """Close what no plan names any more, once its last request has been answered for certain."""
@@ -65,21 +76,19 @@ class Loader:
             model.close()
         self._loaded.clear()
 
-    def _open(self, approved: Approved, subject: Subject | None) -> Runtime:
+    def _open(self, approved: Approved, subject: Subject | None, folders: list[Path]) -> Runtime:
+        """The runtime from a folder of its own, which one in another process needs again when that is killed."""
         self._stores.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self._stores.scratch))
-        try:
-            runtime = load(
-                approved,
-                subject,
-                objects=self._stores.objects,
-                models=self._stores.models,
-                runtimes=self._stores.runtimes,
-                folder=folder,
-            )
-            self._warm(runtime, len(approved.columns))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        folders.append(Path(tempfile.mkdtemp(dir=self._stores.scratch)))
+        runtime = load(
+            approved,
+            subject,
+            objects=self._stores.objects,
+            models=self._stores.models,
+            runtimes=self._stores.runtimes,
+            folder=folders[-1],
+        )
+        self._warm(runtime, len(approved.columns))
         return runtime
 
     def _warm(self, runtime: Runtime, columns: int) -> None:
@@ -92,3 +101,8 @@ class Loader:
                 asyncio.run_coroutine_threadsafe(runtime.predict_apart(row), self._loop).result(_WARM_SECONDS)
         except Exception as error:  # noqa: BLE001 - a model may refuse such a row, and serve others well
             _log.info("warming up: %s: %s", type(error).__name__, error)
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from towpath.core.assignment import Arm, arm, bucket, mirrored
@@ -20,6 +20,8 @@ class Model:
     approved: Approved
     main: Batcher
     cheaper: Batcher | None
+    removed: Callable[[], None] = lambda: None
+    """Removes the files that a process of the model's own is started from."""
 
     def rows(self, asked: Asked, positions: Sequence[int] | None) -> list[list[object]]:
         """The model's input rows, its columns in order; `positions` are rows of the request, None is all of them."""
@@ -32,6 +34,7 @@ class Model:
         self.main.close()
         if self.cheaper is not None:
             self.cheaper.close()
+        self.removed()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
