@@ -61,6 +61,7 @@ class Desk:
             max_rows=100,
         )
         answer = await self.answering.answer(given, asyncio.get_running_loop().time(), plan)
+        self.answering.record(answer)
         self.answering.after(answer)
         for _ in range(3):
             await asyncio.sleep(0)  # the shadow

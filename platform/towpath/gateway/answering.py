@@ -118,14 +118,12 @@ class Answering:
             item.latency_ms = elapsed * 1e3
         return answer
 
-    def after(self, answer: Answer) -> None:
-        """What is done once the reply is on its way: the log, and the shadow."""
+    def record(self, answer: Answer) -> None:
+        """Write the log. Done before the reply is sent, so that being killed in between loses no answer's line."""
+        if self._write is None:
+            return
         context = self._context(answer)
         for item in answer.given:
-            arm, count = item.part.name, len(item.rows)
-            self.metrics.predicted(arm, item.fallback, count)
-            if item.error is not None:
-                self.metrics.failed(arm, count)
             self._log(
                 context,
                 item.part,
@@ -135,12 +133,20 @@ class Answering:
                 fallback=item.fallback,
                 error=item.error,
             )
+
+    def after(self, answer: Answer) -> None:
+        """What is done once the reply is on its way: the counters, and the shadow."""
+        for item in answer.given:
+            arm, count = item.part.name, len(item.rows)
+            self.metrics.predicted(arm, item.fallback, count)
+            if item.error is not None:
+                self.metrics.failed(arm, count)
         if answer.features is not None:
             for outcome, count in answer.features.items():
                 if count:
                     self.metrics.features[outcome].inc(count)
         if answer.assigned.shadow is not None:
-            self._mirror(answer, answer.assigned.shadow, context)
+            self._mirror(answer, answer.assigned.shadow, self._context(answer))
 
     async def _features(self, asked: Asked, plan: Plan) -> dict[str, int] | None:
         shape = plan.schema.shape(asked.columns)

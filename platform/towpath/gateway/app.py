@@ -96,10 +96,21 @@ class App:
         except Exception:  # noqa: BLE001 - a client is told something, whatever happened
             _log.exception("request to %s", path[:80])
             reply = json_reply({"error": "The gateway failed; its log says how."}, status=500)
-        await send_reply(send, reply)
-        if answer is not None:
-            answer[0].after(answer[1])
+        await self._send(send, reply, answer)
         self._metrics.requested(endpoint, reply.status)
+
+    async def _send(self, send: Send, reply: Reply, answer: tuple[Answering, Answer] | None) -> None:
+        if answer is None:
+            await send_reply(send, reply)
+            return
+        answering, given = answer
+        try:
+            answering.record(given)
+        except Exception:  # noqa: BLE001 - the log is never the request's trouble
+            _log.exception("the prediction log of %s", answering.project)
+            self._metrics.log_lost.inc()
+        await send_reply(send, reply)
+        answering.after(given)
 
     def _page(self, scope: Scope, page: Callable[[], Reply]) -> Reply:
         _require(scope, _GET)
