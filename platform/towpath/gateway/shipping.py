@@ -7,13 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from towpath.core.errors import TowpathError
 from towpath.gateway.metrics import Metrics
-from towpath.gateway.spool import FINISHED, LOCK, OPEN
+from towpath.gateway.spool import FINISHED, LOCK, OPEN, locks
 
 _SECONDS = 0.25
 _ADOPT_EVERY = 20  # looks
@@ -121,7 +121,7 @@ def _locked(folder: Path) -> Iterator[bool]:
     except BlockingIOError:
         yield False
     else:
-        yield True
+        yield locks(handle, folder)
     finally:
         os.close(handle)
 
@@ -130,4 +130,5 @@ def _remove(folder: Path) -> None:
     """Remove an empty spool folder; one with torn lines or files that could not be shipped stays."""
     if [file.name for file in folder.iterdir()] == [LOCK]:
         (folder / LOCK).unlink()
-        folder.rmdir()
+        with suppress(OSError):  # another gateway looks for orphans too, and has just made a lock
+            folder.rmdir()

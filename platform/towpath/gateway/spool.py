@@ -1,7 +1,8 @@
 """The prediction log's first stop: JSON lines appended to a file of the worker's own.
 
-A line is handed to the kernel in the same tick in which its answer is, so killing the process loses neither. Nothing is
-kept in memory. Finished files (`<n>.jsonl`) are shipped by the parent process; `<n>.open` is still being written.
+A line is handed to the kernel just before its answer is, so killing the process loses no answered request's line.
+Nothing is kept in memory. Finished files (`<n>.jsonl`) are shipped by the parent process; `<n>.open` is still being
+written.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ class Spool:
     """A worker's spool folder, locked for as long as the process lives. Only for the thread of its event loop."""
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop, metrics: Metrics) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # held for a moment by a gateway that looks for orphans, at most
+        self._lock = _taken(folder)
         self._folder = folder
         self._loop = loop
         self._metrics = metrics
@@ -104,3 +103,25 @@ class Spool:
             _log.warning("prediction log: %s bytes wait to be shipped", spooled)
         if self._full:
             self._timer = self._loop.call_later(_MOST_SECONDS, self._look_at_room)
+
+
+def locks(handle: int, folder: Path) -> bool:
+    """Whether the open file is still the folder's lock, and not one that was removed together with its folder."""
+    try:
+        return os.path.samestat(os.fstat(handle), (folder / LOCK).stat())
+    except OSError:
+        return False
+
+
+def _taken(folder: Path) -> int:
+    """The folder, made, and its lock; a gateway that looks for orphans may remove a folder before it is locked."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if locks(handle, folder):
+            return handle
+        os.close(handle)
