@@ -1,4 +1,7 @@
-"""Requests from several threads for as long as something happens, and what became of every one of them."""
+"""Requests from several threads for as long as something happens, and what became of every one of them.
+
+Several ports are replicas: who loses a connection asks the next one again, as a client behind a balancer does.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +49,22 @@ class Load:
 
 
 @contextmanager
-def load(port: int, rows: Sequence[Mapping[str, object]], *, clients: int = 4, pause: float = 0.0) -> Iterator[Load]:
-    """Every client asks row after row on a kept connection until the block ends."""
+def load(
+    port: int | Sequence[int],
+    rows: Sequence[Mapping[str, object]],
+    *,
+    clients: int = 4,
+    pause: float = 0.0,
+    name: str = "c",
+) -> Iterator[Load]:
+    """Every client asks row after row on a kept connection until the block ends. The list of ports may change.
+
+    Who is not answered within 20 s gives up: an outcome of the status 0.
+    """
     found, ended = Load(), threading.Event()
+    ports = [port] if isinstance(port, int) else port
     threads = [
-        threading.Thread(target=_client, args=(port, rows, found, ended, number, pause), daemon=True)
+        threading.Thread(target=_client, args=(ports, rows, found, ended, number, pause, name), daemon=True)
         for number in range(clients)
     ]
     for thread in threads:
@@ -64,28 +78,40 @@ def load(port: int, rows: Sequence[Mapping[str, object]], *, clients: int = 4, p
 
 
 def _client(
-    port: int, rows: Sequence[Mapping[str, object]], found: Load, ended: threading.Event, number: int, pause: float
+    ports: Sequence[int],
+    rows: Sequence[Mapping[str, object]],
+    found: Load,
+    ended: threading.Event,
+    number: int,
+    pause: float,
+    prefix: str,
 ) -> None:
     bodies = [msgspec.json.encode(tensors([row])) for row in rows]
     connection: http.client.HTTPConnection | None = None
+    replica = number
     for turn in count(number):
         if ended.is_set():
             break
-        name = f"c{number}-{turn}"
+        name = f"{prefix}{number}-{turn}"
         sent = time.time()
         deadline = sent + 20
         while True:
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                    connection = http.client.HTTPConnection("127.0.0.1", ports[replica % len(ports)], timeout=20)
                 reply = _ask(connection, bodies[turn % len(bodies)], name)
                 break
             except (OSError, http.client.HTTPException):
+                if connection is not None:
+                    connection.close()
                 connection = None
+                replica += 1
                 with found.lock:
                     found.broken += 1
-                if time.time() > deadline:
-                    return
+                    if time.time() > deadline:
+                        gone = Outcome(request=name, sent=sent, answered=time.time(), status=0, arm="", fallback="")
+                        found.outcomes.append(gone)
+                        return
         with found.lock:
             found.outcomes.append(
                 Outcome(
