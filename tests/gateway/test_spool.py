@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,3 +139,19 @@ def test_what_a_killed_worker_left_is_adopted_and_a_living_ones_is_not(tmp_path:
         os.close(held)
     assert store.lines == ["of the dead"]
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["living"]
+
+
+def test_a_folder_that_goes_while_it_is_being_locked_is_made_again(tmp_path: Path) -> None:
+    """As when another replica takes a worker's folder for an orphan's in the moment before the worker has locked it."""
+    folder = tmp_path / "w"
+    folder.mkdir()
+    held = os.open(folder / spools.LOCK, os.O_CREAT | os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = pool.submit(spools._taken, folder)
+        time.sleep(0.2)  # it waits for the lock
+        shutil.rmtree(folder)
+        os.close(held)
+        taken = waiting.result(timeout=30)
+    assert spools.locks(taken, folder)
+    os.close(taken)
