@@ -224,8 +224,22 @@ def _warm(
 def _start(candidate: Candidate, project: Project, ports: CanaryPorts) -> Rollout:
     from towpath.stages.canary_start import start
 
+    end_unfinished(ports, project.charter.project)
     now, salt = wiring.now(), b"towpath demo ...".hex()  # the same split each time, for a demo that many will compare
     return start(candidate, project, ports, author=ports.actor, reason=_REASON, now=now, salt=salt).rollout
+
+
+def end_unfinished(ports: CanaryPorts, project: str) -> None:
+    """Roll back what a demo that was stopped half-way left open: only one rollout of a project may be."""
+    from towpath.core.rollout_decision import Command, Order
+    from towpath.stages.canary import give, tick_once
+
+    if ports.rollouts.open(project) is None:
+        return
+    order = Command(order=Order.ROLLBACK, author=ports.actor, reason="the demo was stopped before it ended")
+    give(ports, project, order, wiring.now())
+    while ports.rollouts.open(project) is not None:
+        tick_once(ports, project, wiring.now())
 
 
 def _watch(ports: CanaryPorts, rollout: Rollout, progress: Progress, *, going: Callable[[], bool]) -> Iterator[Point]:
