@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from rollout import house, story
 from rollout.house import PROJECT, House, Registry
+from towpath.cli.demo_canary import end_unfinished
 from towpath.core import names
 from towpath.core.errors import Denied, IntegrityError, NotFound, Problems, Unreachable
 from towpath.core.evidence import Outcome
@@ -330,3 +331,12 @@ def test_a_policy_that_cannot_decide_at_the_observed_traffic_is_refused(home: Ho
 
 def test_the_lease_is_short() -> None:
     assert timedelta(seconds=30) < LEASE < timedelta(minutes=5)
+
+
+def test_what_a_stopped_demo_left_open_is_rolled_back(home: House) -> None:
+    end_unfinished(home.ports, PROJECT)  # nothing is open: nothing is done
+    progressing(home)
+    end_unfinished(home.ports, PROJECT)
+    assert home.ports.rollouts.open(PROJECT) is None
+    assert (home.row.phase, home.row.weight) == (Phase.ROLLED_BACK, 0)
+    assert home.start().rollout.phase is Phase.PENDING, "the next one may start"
