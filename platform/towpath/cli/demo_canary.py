@@ -15,7 +15,7 @@ from towpath.cli.exports import report_folder
 from towpath.cli.progress import StageProgress
 from towpath.cli.rollout_opening import opened
 from towpath.core.evidence import Candidate, Finding
-from towpath.core.evidence import Outcome as Bad
+from towpath.core.evidence import Outcome as Checked
 from towpath.core.gates import Stage
 from towpath.core.looks import Judgement, Look
 from towpath.core.rollout import WHOLE, Phase, Rollout
@@ -105,7 +105,7 @@ def findings(canary: Canary, settings: Settings) -> list[Finding]:
     return [
         Finding(
             code=f"rollout.{one.reason_code.value}",
-            outcome=Bad.FAIL,
+            outcome=Checked.FAIL,
             measured=canary.replayed.arms["challenger"],
             unit="requests answered by the challenger",
             reason=f"{one.reason} The challenger had answered {canary.replayed.arms['challenger']:,} requests.",
