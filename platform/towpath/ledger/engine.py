@@ -25,7 +25,7 @@ from towpath.ledger.refusals import refusal
 FORMS: Final = ("sqlite:///PATH", "postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 
 _WAIT_SECONDS: Final = 30  # for the lock, behind other writers
-_CONNECT_SECONDS: Final = 10
+_SILENT_SECONDS: Final = 10  # of a writer, after which PostgreSQL gives its lock to the next: its network may be gone
 _LOCK: Final = 0x746F7770617468  # "towpath": the advisory lock's number in a PostgreSQL database
 _WRITES: Final = "towpath_writes"
 
@@ -48,7 +48,7 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A transaction that holds the lock of writers; committed at the end, rolled back on an error."""
         with self.translated(), self.engine.execution_options(**{_WRITES: True}).begin() as connection:
-            _limit_waiting(connection)
+            _limit_waiting(connection, writes=True)
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             yield connection
@@ -66,10 +66,17 @@ class Database:
             ) from error
 
 
-def _limit_waiting(connection: Connection) -> None:
-    """Wait for locks no longer than SQLite does. Local to the transaction: a pooler may share the session."""
+def _limit_waiting(connection: Connection, *, writes: bool = False) -> None:
+    """Wait for locks no longer than SQLite does, and keep none for a writer that is silent.
+
+    Local to the transaction: a pooler may share the session.
+    """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
+        limits = {"lock_timeout": _WAIT_SECONDS}
+        if writes:
+            limits["idle_in_transaction_session_timeout"] = _SILENT_SECONDS
+        wanted = ", ".join(f"set_config('{name}', '{seconds}s', true)" for name, seconds in limits.items())
+        connection.execute(text(f"SELECT {wanted}"))
 
 
 def connect(url: str) -> Database:
@@ -154,16 +161,19 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _postgresql(url: URL) -> Database:
-    arguments: dict[str, Any] = {"prepare_threshold": None}  # a pooler between us and the server may not keep them
-    if "connect_timeout" not in url.query:
-        arguments["connect_timeout"] = _CONNECT_SECONDS
+    from towpath.ledger.patience import NOTICES, Patient  # the driver is loaded by who uses it
+
+    def connected(_: object, __: object, ___: object, arguments: dict[str, Any]) -> Patient:
+        return Patient.connect(**{**NOTICES, **arguments})
+
     engine = create_engine(
         url,
-        connect_args=arguments,
+        connect_args={"prepare_threshold": None},  # a pooler between us and the server may not keep them
         hide_parameters=True,
         pool_pre_ping=True,
         pool_timeout=_WAIT_SECONDS,
         # Each statement sees what was committed before it: after the lock, the last record is the last.
         isolation_level="READ COMMITTED",
     )
+    event.listen(engine, "do_connect", connected)
     return Database(engine=engine, name=url.render_as_string(hide_password=True))

@@ -25,6 +25,7 @@ _STATES: Final[dict[str, type[TowpathError]]] = {
     "58": Unwritable,  # the server's own input and output
     "23": IntegrityError,
     "25006": Unwritable,  # read-only: a standby, or so configured
+    "25P03": Unreachable,  # we were silent in the middle of a transaction for too long
     "XX001": IntegrityError,  # corrupted table
     "XX002": IntegrityError,  # corrupted index
 }
