@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,8 @@ from towpath.core.evidence import Subject
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model
 from towpath.ports import Models, Objects, Runtime, Runtimes
+from towpath.stages import scratch
+from towpath.stages.scratch import Scratch
 from towpath.stages.serving import Approved, load
 
 _LINGER_SECONDS = 30.0  # no request is as old as that
@@ -49,7 +49,7 @@ class Loader:
         return found
 
     def _model(self, approved: Approved) -> Model:
-        folders: list[Path] = []
+        folders: list[Scratch] = []
         try:
             main = self._open(approved, approved.runtime, folders)
             cheaper = self._open(approved, approved.cheaper, folders) if approved.cheaper is not None else None
@@ -76,17 +76,16 @@ class Loader:
             model.close()
         self._loaded.clear()
 
-    def _open(self, approved: Approved, subject: Subject | None, folders: list[Path]) -> Runtime:
+    def _open(self, approved: Approved, subject: Subject | None, folders: list[Scratch]) -> Runtime:
         """The runtime from a folder of its own, which one in another process needs again when that is killed."""
-        self._stores.scratch.mkdir(parents=True, exist_ok=True)
-        folders.append(Path(tempfile.mkdtemp(dir=self._stores.scratch)))
+        folders.append(scratch.make(self._stores.scratch))
         runtime = load(
             approved,
             subject,
             objects=self._stores.objects,
             models=self._stores.models,
             runtimes=self._stores.runtimes,
-            folder=folders[-1],
+            folder=folders[-1].path,
         )
         self._warm(runtime, len(approved.columns))
         return runtime
@@ -103,6 +102,6 @@ class Loader:
             _log.info("warming up: %s: %s", type(error).__name__, error)
 
 
-def _remove(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove(folders: list[Scratch]) -> None:
+    while folders:
+        folders.pop().remove()

@@ -6,12 +6,10 @@ import json
 import logging
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ from typing import IO
 from towpath import telemetry, wiring
 from towpath.core.errors import BadInput, Unreachable
 from towpath.settings import Settings
+from towpath.stages import scratch
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 25.0
@@ -72,7 +71,8 @@ class Gateway:
         self._log = log
         self._environment = dict(os.environ if environment is None else environment)
         self._spool = settings.state / "spool"
-        self._metrics = Path(tempfile.mkdtemp(prefix="metrics-", dir=settings.state))
+        self._scratch = scratch.make(settings.state / "scratch")
+        self._metrics = self._scratch.path
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._metrics)  # before prometheus_client is imported
         self._children: list[_Child] = []
         self._asked = threading.Event()
@@ -142,7 +142,7 @@ class Gateway:
         if hasattr(self, "_shipper"):
             self._shipper.stop()
         self._reserved.close()
-        shutil.rmtree(self._metrics, ignore_errors=True)
+        self._scratch.remove()
 
     def _living(self) -> set[str]:
         return {child.name for child in list(self._children)}
@@ -170,7 +170,7 @@ class Gateway:
                 "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
             },
             stdin=subprocess.PIPE,
-            pass_fds=[theirs],
+            pass_fds=[theirs, self._scratch.lock],  # a worker that outlives us keeps the metrics it writes to
             start_new_session=True,  # Ctrl-C reaches us alone, and we let the workers finish
         )
         os.close(theirs)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +31,7 @@ from towpath.ports import (
     Transforms,
 )
 from towpath.project import Project
+from towpath.stages.scratch import made
 
 _MEDIA = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".md": "text/markdown"}
 
@@ -71,16 +70,9 @@ class Work:
     def name(self) -> str:
         return self.project.charter.project
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> AbstractContextManager[Path]:
         """A folder that is gone afterwards."""
-        root = self.state / "scratch"
-        root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=root))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return made(self.state / "scratch")
 
     def attach(self, *files: Path) -> tuple[Attachment, ...]:
         """Store files for people, by their own names."""
