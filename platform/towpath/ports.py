@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,8 +62,16 @@ class Verification:
 class Ledger(Protocol):
     """The append-only, hash-chained record."""
 
-    def append(self, draft: Draft, *, actor: str) -> Record:
-        """Write a record, or return the one already written under the draft's key."""
+    def append(self, draft: Draft, *, actor: str, behind: str | None = None) -> Record:
+        """Write a record, or return the one already written under the draft's key.
+
+        `behind`: the hash of the record that must be the last one; raises `Conflict`, and writes nothing, when it is
+        not. So what was decided on the record as read is written only while that is still the whole record.
+        """
+        ...
+
+    def head(self) -> Record | None:
+        """The last record. Its sequence and hash, noted elsewhere, show later whether the end was cut off."""
         ...
 
     def find(self, key: str) -> Record | None:
@@ -179,6 +188,67 @@ class Objects(Protocol):
         ...
 
     def has(self, digest: str) -> bool: ...
+
+
+# --- keys and signatures ----------------------------------------------------------------------------------------------
+
+
+class Purpose(StrEnum):
+    """What a key signs. A key of one purpose verifies nothing of another."""
+
+    LEDGER = "ledger"
+    """Records and checkpoints: Ed25519."""
+    MODEL = "model"
+    """Models and statements about candidates: ECDSA on P-256, as OpenSSF model signing has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustedKey:
+    """A public key that is trusted, or was until it was revoked.
+
+    `key_id`: the first 32 hex digits of the SHA-256 of its DER form (SubjectPublicKeyInfo). `revoked_after`: the
+    ledger's last sequence number when it was revoked; what it signed behind that counts for nothing.
+    """
+
+    key_id: str
+    purpose: Purpose
+    pem: str
+    added_at: str
+    revoked_at: str | None = None
+    revoked_after: int | None = None
+    reason: str = ""
+
+
+class Keys(Protocol):
+    """Private keys that this process may use, and the public keys that are trusted."""
+
+    def key_id(self, purpose: Purpose) -> str | None:
+        """The id of the key that signs now; None where this process has none."""
+        ...
+
+    def sign(self, purpose: Purpose, payload: bytes) -> tuple[str, bytes]:
+        """The key's id and its signature over the payload. Raises `Misconfigured` where this process has no key."""
+        ...
+
+    def private_file(self, purpose: Purpose) -> Path:
+        """The private key as a PEM file (PKCS #8), for libraries that want a file. Raises `Misconfigured`."""
+        ...
+
+    def trusted(self, purpose: Purpose) -> Mapping[str, TrustedKey]:
+        """Every key that is or was trusted, by id."""
+        ...
+
+    def verifies(self, purpose: Purpose, key_id: str, payload: bytes, signature: bytes) -> bool:
+        """Whether that key is known and made that signature. Revocation is the caller's question."""
+        ...
+
+    def rotate(self, purpose: Purpose, *, at: datetime) -> TrustedKey:
+        """Make a new key, which signs from now on; the old one stays trusted for what it signed."""
+        ...
+
+    def revoke(self, key_id: str, *, at: datetime, after: int, reason: str) -> TrustedKey:
+        """Trust a key no longer. Raises `NotFound`."""
+        ...
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

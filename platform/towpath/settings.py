@@ -53,7 +53,37 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(name="TOWPATH_S3_ENDPOINT", about="Address of an S3 service that is not AWS", default="AWS"),
     Variable(name="TOWPATH_S3_REGION", about="Region of the S3 service", default="the credential chain's"),
-    Variable(name="TOWPATH_ACTOR", about="Who acts, as the ledger will say", default="the login name"),
+    Variable(
+        name="TOWPATH_ACTOR",
+        about="Who acts, as the ledger will say, where no token was ever made",
+        default="the login name",
+    ),
+    Variable(
+        name="TOWPATH_KEYS",
+        about="Folder of the keys that sign records and models, and of those that are trusted",
+        default="keys in the state folder, made at the first use",
+    ),
+    Variable(name="TOWPATH_TOKEN", about="The token that proves who acts", default="none: the name is only claimed"),
+    Variable(
+        name="TOWPATH_SERVER", about="Address of a Towpath API that commands are sent to", default="none: embedded"
+    ),
+    Variable(name="TOWPATH_OIDC_ISSUER", about="The OpenID provider whose tokens are accepted", default="none"),
+    Variable(name="TOWPATH_OIDC_AUDIENCE", about="The audience that such a token must be for", default="towpath"),
+    Variable(
+        name="TOWPATH_OIDC_PERSON",
+        about="The claim that names the person, the same for all of their accounts",
+        default="sub",
+    ),
+    Variable(
+        name="TOWPATH_OIDC_GRANTS",
+        about="YAML or JSON file that maps the provider's groups to roles by project",
+        default="none: no group has a role",
+    ),
+    Variable(
+        name="TOWPATH_ALERTS",
+        about="Where alerts go: Apprise addresses, separated by spaces",
+        default="none: the log and the ledger only",
+    ),
 )
 
 
@@ -70,6 +100,14 @@ class Settings:
     s3_endpoint: str | None
     s3_region: str | None
     actor: str
+    keys: Path
+    token: str | None = field(default=None, repr=False)
+    server: str | None = None
+    oidc_issuer: str | None = None
+    oidc_audience: str = "towpath"
+    oidc_person: str = "sub"
+    oidc_grants: Path | None = None
+    alerts: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, environment: Mapping[str, str], *, folder: Path) -> Settings:
@@ -98,4 +136,12 @@ class Settings:
             s3_endpoint=given.get("TOWPATH_S3_ENDPOINT"),
             s3_region=given.get("TOWPATH_S3_REGION"),
             actor=given.get("TOWPATH_ACTOR", getpass.getuser()),
+            keys=(folder / given["TOWPATH_KEYS"]).absolute() if "TOWPATH_KEYS" in given else state / "keys",
+            token=given.get("TOWPATH_TOKEN"),
+            server=given.get("TOWPATH_SERVER"),
+            oidc_issuer=given.get("TOWPATH_OIDC_ISSUER"),
+            oidc_audience=given.get("TOWPATH_OIDC_AUDIENCE", "towpath"),
+            oidc_person=given.get("TOWPATH_OIDC_PERSON", "sub"),
+            oidc_grants=(folder / given["TOWPATH_OIDC_GRANTS"]).absolute() if "TOWPATH_OIDC_GRANTS" in given else None,
+            alerts=tuple(given.get("TOWPATH_ALERTS", "").split()),
         )

@@ -14,6 +14,7 @@ from towpath.path import ORDER
 from towpath.ports import (
     Evidence,
     FeatureStore,
+    Keys,
     Ledger,
     Models,
     Objects,
@@ -51,6 +52,17 @@ def open_ledger(settings: Settings) -> Ledger:
 
     prepare(settings)
     return SqlLedger.open(settings.ledger, clock=now)
+
+
+def open_keys(settings: Settings) -> Keys:
+    """The keys that sign and those that are trusted; a new embedded installation's are made here."""
+    from towpath.adapters.keys_local import LocalKeys
+
+    prepare(settings)
+    keys = LocalKeys(settings.keys)
+    if settings.keys == settings.state / "keys":
+        keys.ensure(at=now())
+    return keys
 
 
 def open_objects(settings: Settings) -> Objects:

@@ -31,8 +31,17 @@ SDKS = {
     "skl2onnx": {"adapters/runtime_onnx.py"},
     "onnxruntime": {"adapters/runtime_onnx_session.py", "stages/edge_run.py"},  # the latter is copied into bundles
     "hiredis": {"adapters/online_redis_connection.py"},
-    "uvicorn": {"gateway/worker.py"},
+    "uvicorn": {"gateway/worker.py", "gateway/outbox.py"},
     "prometheus_client": {"gateway/metrics.py"},
+    "cryptography": {"adapters/keys_local.py"},
+    "model_signing": {"adapters/model_signing_"},
+    "in_toto_attestation": {"adapters/statements_"},
+    "modelscan": {"adapters/model_scan_"},
+    "cyclonedx": {"adapters/bill_of_materials_"},
+    "jwt": {"adapters/oidc_"},
+    "openlineage": {"adapters/lineage_"},
+    "apprise": {"adapters/alerts_"},
+    "fastapi": {"console/"},
 }
 
 

@@ -145,9 +145,9 @@ class _MortalLedger:
         self._ledger = ledger
         self._executioner = executioner
 
-    def append(self, draft: Any, *, actor: str) -> Any:
+    def append(self, draft: Any, *, actor: str, behind: str | None = None) -> Any:
         self._executioner.happens("append")
-        record = self._ledger.append(draft, actor=actor)
+        record = self._ledger.append(draft, actor=actor, behind=behind)
         self._executioner.happens("appended")
         return record
 

@@ -152,18 +152,21 @@ _TITLES = {
     "champion": "The first champion, from what was known on {0:%Y-%m-%d}",
     "challenger": "The challenger, from raw data to a registered model, as of {0:%Y-%m-%d}",
     "monitor": "Two months later, as of {0:%Y-%m-%d}: July's flights against the new champion's training set",
+    "undecided": "Two months later, as of {0:%Y-%m-%d}: July's flights against the first champion's training set",
 }
+_UNDECIDED = """
+  The canary did not promote the challenger, so the first champion still answers: June's flights did not show that the
+  challenger is no worse. Why: towpath rollout explain. End it: towpath rollout abort. Try again: towpath demo.
+"""
 
 
 def _summary(told: list[Told], outcome: demo_canary.Outcome, files: list[Path], show: Show, folder: Path) -> None:
     for one in told:
         if one.name == "monitor":
             show.say("The canary: June's flights as live traffic", style="bold")
-            show.say("".join(f"  {line}\n" for line in outcome.lines))
-        show.say(
-            ("" if one is told[0] else "\n" * (one.name != "monitor")) + _TITLES[one.name].format(one.as_of),
-            style="bold",
-        )
+            show.say("".join(f"  {line}\n" for line in outcome.lines) + ("" if outcome.promoted else _UNDECIDED))
+        title = _TITLES["undecided" if one.name == "monitor" and not outcome.promoted else one.name]
+        show.say(("" if one is told[0] else "\n" * (one.name != "monitor")) + title.format(one.as_of), style="bold")
         walk.closing(one.walked)
         show.say("")
     candidate = next(one.walked.candidate for one in told if one.name == "challenger")

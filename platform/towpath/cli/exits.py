@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from towpath.core.errors import (
     BadInput,
+    Conflict,
     DeclarationError,
     Denied,
     IntegrityError,
@@ -13,6 +14,7 @@ from towpath.core.errors import (
     NotFound,
     OutOfOrder,
     TowpathError,
+    Unauthenticated,
     Unreachable,
     Unwritable,
 )
@@ -39,6 +41,8 @@ CODES: dict[type[TowpathError], Exit] = {
     Misconfigured: Exit.INPUT,
     Unwritable: Exit.INPUT,
     Denied: Exit.REFUSED,
+    Unauthenticated: Exit.REFUSED,
+    Conflict: Exit.UNREACHABLE,
     IntegrityError: Exit.INTEGRITY,
     Unreachable: Exit.UNREACHABLE,
 }

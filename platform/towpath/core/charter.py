@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from towpath.core.declaration import DURATION, Declaration, Duration, Name, Share, as_written
 from towpath.core.errors import DeclarationError, Problems
+from towpath.core.governance import LEAST, Governance, Risk
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.serving import Serving
 
@@ -21,14 +22,6 @@ class Owner(Declaration):
     """The person or team."""
     email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
     """Where they are reached."""
-
-
-class Risk(StrEnum):
-    """The materiality of a wrong answer; later it decides how many people approve."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
 
 
 class Source(Declaration):
@@ -177,6 +170,8 @@ class Charter(Declaration):
     """How it is served, and what is answered when something fails."""
     rollout: RolloutPolicy | None = None
     """How a challenger earns its traffic; when left out, a promotion moves all of it in one step."""
+    governance: Governance = Governance()
+    """Who must agree before a model serves, and what is done when somebody goes around it."""
     monitoring: Monitoring
     """What is watched once it is the champion."""
     outcome: Outcome
@@ -187,6 +182,16 @@ class Charter(Declaration):
         if self.training.target in self.features.request:
             raise ValueError(
                 f"features.request lists the target {self.training.target!r}; the target is never an input"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _approvals_are_not_below_the_tier(self) -> Self:
+        asked, least = self.governance.approvals.count, LEAST[self.risk]
+        if asked is not None and asked < least:
+            raise ValueError(
+                f"governance.approvals.count is {asked}, and risk {self.risk.value} asks for at least {least}; "
+                "raise it, or leave it out"
             )
         return self
 

@@ -89,6 +89,25 @@ class Denied(TowpathError):
     code = "denied"
 
 
+class Forbidden(Denied):
+    """An act that the actor's roles do not allow."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(TowpathError):
+    """It is not known who acts: no credential, or one that is expired, revoked, forged or meant for another service."""
+
+    code = "unauthenticated"
+
+
+class Conflict(TowpathError):
+    """The record moved on between reading and writing. Looking again and deciding again may help."""
+
+    code = "conflict"
+    temporary = True
+
+
 class IntegrityError(TowpathError):
     """Stored bytes are not the bytes that were recorded. `gate` is the code of the incident to write down."""
 

@@ -203,6 +203,18 @@ class RecordKind(StrEnum):
     ENTRY = "entry"
     DECISION = "decision"
     INCIDENT = "incident"
+    APPROVAL = "approval"
+    """Somebody's word for one candidate's digest, or its withdrawal."""
+    WAIVER = "waiver"
+    """Somebody's word that one finding shall not stop one candidate, or its withdrawal."""
+    EMERGENCY = "emergency"
+    """Breaking the glass: opened by one person, confirmed by another, and what was written about it afterwards."""
+    ATTESTATION = "attestation"
+    """Signed statements about a candidate: what its digest is made of, who signed its model."""
+    ACCESS = "access"
+    """Tokens, keys and grants as they were made and revoked, and what was refused to whom."""
+    HOLD = "hold"
+    """A legal hold, placed or released."""
 
 
 class Incident(_Value):

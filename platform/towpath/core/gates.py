@@ -293,6 +293,12 @@ GATES: dict[str, Gate] = _gates(
         mend="Do not serve it. Run the path again, and find out who can write the artifact store.",
     ),
     Gate(
+        code="integrity.keys",
+        stage=Stage.REGISTER,
+        asks="Is every trusted key the one that its name says?",
+        mend="Restore the folder of trusted keys from its backup, and find out who can write it.",
+    ),
+    Gate(
         code="integrity.ledger",
         stage=Stage.PROMOTE,
         asks="Is every record of the ledger the one that was written, in its place?",

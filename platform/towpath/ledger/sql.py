@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
+from towpath.core.errors import Conflict
 from towpath.core.evidence import Record, RecordKind
 from towpath.ledger import chain, schema
 from towpath.ledger.chain import Stored
@@ -55,7 +56,7 @@ class SqlLedger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, draft: Draft, *, actor: str) -> Record:
+    def append(self, draft: Draft, *, actor: str, behind: str | None = None) -> Record:
         """Write a record in one transaction, or return the one already written under the draft's key.
 
         When this returns, the record outlives the process and the machine's power. Killed before it returns, either
@@ -64,7 +65,12 @@ class SqlLedger:
         """
         chain.check(draft, actor)
         with self._database.writing() as connection:
-            return keyed(connection, draft.key) or write(connection, draft, actor=actor, clock=self._clock)
+            found = keyed(connection, draft.key)
+            if found is not None:
+                return found
+            if behind is not None:
+                _require_last(connection, behind)
+            return write(connection, draft, actor=actor, clock=self._clock)
 
     def find(self, key: str) -> Record | None:
         """The record written under that key."""
@@ -135,6 +141,17 @@ def write(connection: Connection, draft: Draft, *, actor: str, clock: Callable[[
     )
     connection.execute(insert(records), asdict(chain.store(record)))
     return record
+
+
+def _require_last(connection: Connection, behind: str) -> None:
+    last = _one(connection, _last())
+    if last is None or last.hash != behind:
+        raise Conflict(
+            "The record moved on while this was decided.",
+            value=behind,
+            valid=[last.hash] if last is not None else (),
+            hint="Look again, and decide again.",
+        )
 
 
 def _rows() -> Select[Any]:
