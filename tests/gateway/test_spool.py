@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,6 +140,52 @@ def test_what_a_killed_worker_left_is_adopted_and_a_living_ones_is_not(tmp_path:
         os.close(held)
     assert store.lines == ["of the dead"]
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["living"]
+
+
+class Slow:
+    """Two shippers' store. It takes its time between reading a file and removing it, as a bucket does."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def ship(self, file: Path) -> Held:
+        found = file.read_text(encoding="utf-8").splitlines()
+        time.sleep(0.002)
+        self.lines += found
+        file.unlink()
+        return Held(rows=len(found))
+
+
+def _left_by_the_dead(root: Path, folders: int, files: int) -> list[str]:
+    """Spool folders of killed workers, the last file of each still open; the lines in them."""
+    lines = []
+    for folder in (root / f"w{number}" for number in range(folders)):
+        folder.mkdir()
+        (folder / spools.LOCK).touch()
+        for number in range(1, files + 1):
+            line = f"{folder.name} {number}"
+            name = f"{number:08d}{spools.OPEN if number == files else spools.FINISHED}"
+            (folder / name).write_text(f"{line}\n", encoding="utf-8")
+            lines.append(line)
+    return sorted(lines)
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["both adopt", "one has not noticed yet that its workers died"])
+def test_two_gateways_on_one_spool_ship_every_line_once(tmp_path: Path, noticed: bool) -> None:
+    lines, store, together = _left_by_the_dead(tmp_path, 12, 5), Slow(), threading.Barrier(2)
+    own = {f"w{number}" for number in range(12)}
+
+    def run(living: set[str]) -> bool:
+        shipper = Shipper(tmp_path, store.ship, workers=lambda: living, metrics=METRICS)
+        together.wait(timeout=30)
+        return {shipper.look(adopt=True) for _ in range(20)} == {True}
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        went = [pool.submit(run, living) for living in (set(), set() if noticed else own)]
+        assert all(one.result(timeout=60) for one in went), "nobody took a file away from under the other"
+    Shipper(tmp_path, store.ship, workers=set, metrics=METRICS).look(adopt=True)  # what one left to the other
+    assert sorted(store.lines) == lines
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_goes_while_it_is_being_locked_is_made_again(tmp_path: Path) -> None:

@@ -79,6 +79,11 @@ class Shipper(threading.Thread):
         return well
 
     def _all_of(self, folder: Path) -> bool:
+        """Unless another gateway is at it, which may have seen sooner than we that our worker is gone."""
+        with _shipped(folder) as ours:
+            return not ours or self._files_of(folder)
+
+    def _files_of(self, folder: Path) -> bool:
         files = sorted(folder.glob(f"*{FINISHED}"))
         self._metrics.log_waiting.set(len(files))
         for file in files:
@@ -122,6 +127,26 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield False
     else:
         yield locks(handle, folder)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _shipped(folder: Path) -> Iterator[bool]:
+    """Whether nobody else ships the folder, nor will meanwhile; that is apart from who writes to it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # shipped, and removed
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    except OSError:  # a file system without such locks; shipping a file twice makes the same files of the same names
+        yield True
+    else:
+        yield True
     finally:
         os.close(handle)
 
