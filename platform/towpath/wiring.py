@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import randbelow
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ from towpath.settings import Settings
 
 if TYPE_CHECKING:
     from towpath.adapters.prediction_log import PredictionLog
+    from towpath.adapters.prediction_log_compaction import Compaction
     from towpath.adapters.prediction_log_labels import LabelTables
     from towpath.adapters.s3_client import S3Settings
     from towpath.stages.work import Ports, Work
@@ -134,6 +136,15 @@ def open_prediction_log(settings: Settings) -> PredictionLog:
     from towpath.adapters.prediction_log_places import place
 
     return PredictionLog(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)))
+
+
+def open_compaction(settings: Settings) -> Compaction:
+    """What merges the prediction log's files."""
+    from towpath.adapters.prediction_log_compaction import Compaction
+    from towpath.adapters.prediction_log_places import place
+
+    found = place(settings.predictions, s3=_s3(settings), cache=_fetched(settings))
+    return Compaction(found, clock=now, after=timedelta(minutes=randbelow(60)))
 
 
 def open_evidence(settings: Settings) -> Evidence:

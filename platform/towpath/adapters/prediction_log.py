@@ -4,6 +4,7 @@
 request's (UTC). A spool file always makes the same files of the same names, so shipping it again (after a kill between
 storing and removing it) changes nothing. The mark is of its first line: another gateway's worker of the same name and
 number has another one, and never replaces it. What no gateway wrote (`write`) lies in a folder `batch` below the day.
+Gateways' files are merged later (`prediction_log_compaction`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from towpath.adapters import prediction_log_lines as lines
 from towpath.adapters.prediction_log_places import Place, sync_folder, writing
-from towpath.adapters.prediction_log_tables import tables
+from towpath.adapters.prediction_log_tables import REPEATED, tables
 from towpath.core.errors import BadInput, NotFound
 
 TORN = ".torn"
@@ -108,23 +109,8 @@ class PredictionLog:
 
 
 def _write(table: pa.Table, file: Path) -> None:
-    """The same bytes every time. Names repeat from row to row; request ids and inputs do not."""
-    repeated = [
-        name
-        for name in (
-            "rollout",
-            "arm",
-            "model",
-            "candidate",
-            "version",
-            "unit",
-            "fallback",
-            "error",
-            "features",
-            "source",
-        )
-        if name in table.column_names
-    ]
+    """The same bytes every time."""
+    repeated = [name for name in REPEATED if name in table.column_names]
     pq.write_table(table, file, compression="zstd", use_dictionary=repeated)
 
 

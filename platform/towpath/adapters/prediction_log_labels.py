@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from towpath.adapters.prediction_log_parts import TIERS, folder
 from towpath.adapters.prediction_log_places import Place
 from towpath.adapters.prediction_log_tables import LABELS
 from towpath.core import digest as digests
@@ -79,16 +80,23 @@ class LabelTables:
 
     def _unknown(self, database: duckdb.DuckDBPyConnection, project: str) -> int:
         """Keys of the table that no prediction bears."""
-        files = [self._place.local(stored) for stored in self._place.list(f"{project}/predictions")]
-        paths = [str(path) for path in files if path is not None]
         database.execute("CREATE TEMP TABLE known (key VARCHAR)")
-        if paths:
-            database.execute(
-                "INSERT INTO known SELECT DISTINCT key FROM read_parquet($paths) WHERE key IS NOT NULL",
-                {"paths": paths},
-            )
-        found = database.execute("SELECT count(*) FROM labels ANTI JOIN known USING (key)").fetchall()
-        return int(found[0][0])
+        while True:
+            found = [stored for tier in TIERS for stored in self._place.list(folder(project, "predictions", tier))]
+            paths = [str(path) for path in map(self._place.local, found) if path is not None]
+            try:
+                if paths:
+                    database.execute(
+                        "INSERT INTO known SELECT DISTINCT key FROM read_parquet($paths) WHERE key IS NOT NULL",
+                        {"paths": paths},
+                    )
+                break
+            except duckdb.IOException:
+                if all(Path(path).is_file() for path in paths):
+                    raise
+                # some were merged meanwhile: where they are now, the next listing says
+        count = database.execute("SELECT count(*) FROM labels ANTI JOIN known USING (key)").fetchall()
+        return int(count[0][0])
 
 
 def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: str) -> tuple[int, int]:

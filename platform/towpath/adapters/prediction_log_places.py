@@ -35,12 +35,20 @@ class Place(Protocol):
         """Store the file's bytes under the name; what lay there is replaced."""
         ...
 
-    def list(self, folder: str) -> list[Stored]:
-        """The files below a folder, in the order of their names."""
+    def list(self, folder: str, *, since: str = "") -> list[Stored]:
+        """The files below a folder, in the order of their names; of its own files and folders those from a name on."""
         ...
 
     def local(self, stored: Stored) -> Path | None:
         """A local file with the stored one's bytes; None when it is there no more."""
+        ...
+
+    def forget(self, stored: Stored) -> None:
+        """Give back what a local copy takes, if one is kept."""
+        ...
+
+    def remove(self, stored: Stored) -> None:
+        """Remove the file; one that is gone already is no error."""
         ...
 
 
@@ -76,16 +84,23 @@ class FolderPlace:
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(temporary).chmod(0o644)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make(target.parent)
             Path(temporary).replace(target)
             sync_folder(target.parent)
 
-    def list(self, folder: str) -> list[Stored]:
-        return sorted(_walked(self._root / folder, folder), key=lambda item: item.name)
+    def list(self, folder: str, *, since: str = "") -> list[Stored]:
+        return sorted(_walked(self._root / folder, folder, since), key=lambda item: item.name)
 
     def local(self, stored: Stored) -> Path | None:
         path = self._root / stored.name
         return path if path.is_file() else None
+
+    def forget(self, stored: Stored) -> None:
+        """There are no copies."""
+
+    def remove(self, stored: Stored) -> None:
+        with writing(self._root):
+            (self._root / stored.name).unlink(missing_ok=True)
 
 
 class BucketPlace:
@@ -99,8 +114,9 @@ class BucketPlace:
     def put(self, file: Path, name: str) -> None:
         self._bucket.upload(file, self._prefix + name, metadata={})
 
-    def list(self, folder: str) -> list[Stored]:
-        found = self._bucket.objects(f"{self._prefix}{folder}/")
+    def list(self, folder: str, *, since: str = "") -> list[Stored]:
+        begin = f"{self._prefix}{folder}/"
+        found = self._bucket.objects(begin, after=begin + since if since else "")
         return [
             Stored(name=item.key.removeprefix(self._prefix), size=item.size, mark=item.etag)
             for item in found
@@ -109,7 +125,7 @@ class BucketPlace:
 
     def local(self, stored: Stored) -> Path | None:
         """The cache's copy, fetched first when it is not there. Raises `Unreachable` for one that changes meanwhile."""
-        target = self._cache / f"{stored.name.removesuffix('.parquet')}-{stored.mark}.parquet"
+        target = self._cached(stored)
         with writing(self._cache):
             if target.is_file() and target.stat().st_size == stored.size:
                 return target
@@ -132,14 +148,27 @@ class BucketPlace:
             fetched.unlink(missing_ok=True)
         return target
 
+    def forget(self, stored: Stored) -> None:
+        with writing(self._cache):
+            self._cached(stored).unlink(missing_ok=True)
 
-def _walked(folder: Path, name: str) -> Iterator[Stored]:
+    def remove(self, stored: Stored) -> None:
+        self._bucket.delete(self._prefix + stored.name)
+        self.forget(stored)
+
+    def _cached(self, stored: Stored) -> Path:
+        return self._cache / f"{stored.name.removesuffix('.parquet')}-{stored.mark}.parquet"
+
+
+def _walked(folder: Path, name: str, since: str = "") -> Iterator[Stored]:
     """The Parquet files below a folder. With `scandir`: there may be tens of thousands a day."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return
     for entry in entries:
+        if entry.name < since:
+            continue
         if entry.is_dir():
             yield from _walked(Path(entry.path), f"{name}/{entry.name}")
         elif entry.name.endswith(".parquet"):
@@ -161,6 +190,15 @@ def writing(root: Path) -> Iterator[None]:
             value=str(root),
             hint="Free space on its disk, or give this user the right to write there, or set TOWPATH_PREDICTIONS.",
         ) from error
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it so that they survive a power cut: files may be removed for what lies in it."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
+from towpath.adapters.prediction_log_parts import (
+    KINDS,
+    TIERS,
+    Part,
+    Source,
+    day_of,
+    folder,
+    owner_of,
+    parts_of,
+    sources,
+)
 from towpath.adapters.prediction_log_places import Place, Stored
 from towpath.core import digest as digests
-from towpath.core.errors import IntegrityError
+from towpath.core.errors import IntegrityError, Unreachable
 
 _TABLES = """
 CREATE TABLE log (
@@ -32,10 +44,19 @@ _MEMORY = "1GB"  # beyond it DuckDB spills to its temporary folder
 _BATCH = 500  # files read by one statement
 
 
-@dataclass(frozen=True, kw_only=True)
-class _File:
+_ROUNDS = 10  # of a refresh during which files go, as they do while they are merged
+
+
+class _Moved(Exception):
+    """A file is not where it was listed a moment ago."""
+
+
+@dataclass(kw_only=True)
+class _Read:
+    """A shipped file whose rows are in the tables, and where they were last seen to lie."""
+
     number: int
-    stored: Stored
+    source: Source
 
 
 class Reader:
@@ -47,7 +68,8 @@ class Reader:
         self._column = column
         self._value = value
         self._since = (since - timedelta(hours=1)).date()  # gateways' clocks may differ
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, _Read] = {}  # by the name that they were shipped under
+        self._merged: dict[Stored, tuple[Part, ...]] = {}
         self._numbers = 0
         self.version = 0
         """Grows whenever something was read anew."""
@@ -63,8 +85,11 @@ class Reader:
 
     @property
     def watermark(self) -> str:
-        """What was read, as text: how many files, and a digest of their names and sizes in the order of the names."""
-        listed = "".join(f"{name} {self._files[name].stored.size}\n" for name in sorted(self._files))
+        """What was read, as text: how many shipped files, and a digest of their names and sizes in order of the names.
+
+        It stays what it is when files are merged.
+        """
+        listed = "".join(f"{name} {self._files[name].source.size}\n" for name in sorted(self._files))
         return f"{len(self._files)} files {digests.short(digests.of_bytes(listed.encode()))}"
 
     def refresh(self, today: date) -> None:
@@ -72,22 +97,17 @@ class Reader:
 
         Raises `Unreachable`, `Misconfigured` and `IntegrityError` for a file that is not as the log writes them.
         """
-        found = {stored.name: stored for kind in ("predictions", "labels") for stored in self._listed(kind, today)}
-        gone = [
-            file
-            for name, file in self._files.items()
-            if name not in found or (found[name].mark, found[name].size) != (file.stored.mark, file.stored.size)
-        ]
-        for file in gone:
-            for table in ("log", "heard", "labels"):
-                self._database.execute(f"DELETE FROM {table} WHERE file = ?", [file.number])
-            del self._files[file.stored.name]
-        fresh = [stored for name, stored in found.items() if name not in self._files]
-        self.version += bool(gone or fresh)
-        for kind in ("predictions", "labels"):
-            some = [stored for stored in fresh if stored.name.startswith(f"{self._project}/{kind}/")]
-            for start in range(0, len(some), _BATCH):
-                self._read(kind, some[start : start + _BATCH])
+        for _ in range(_ROUNDS):
+            try:
+                self._update(self._listed(today))
+            except _Moved:
+                continue
+            return
+        raise Unreachable(
+            f"Files of the prediction log of {self._project} went away each of {_ROUNDS} times that they were read.",
+            value=self._project,
+            hint="Try again.",
+        )
 
     def ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query over `log`, `heard` and `labels`."""
@@ -97,45 +117,97 @@ class Reader:
     def close(self) -> None:
         self._database.close()
 
-    def _listed(self, kind: str, today: date) -> Iterator[Stored]:
-        for day in _days(self._since, today + timedelta(days=1)):
-            yield from self._place.list(f"{self._project}/{kind}/{day:%Y-%m-%d}")
+    def _listed(self, today: date) -> dict[str, Source]:
+        """Where the rows of every shipped file lie. Tiers from below: rows only move upward."""
+        first, last = f"{self._since:%Y-%m-%d}", f"{today + timedelta(days=1):%Y-%m-%d}"
+        shipped: list[Stored] = []
+        merged: list[Stored] = []
+        for kind in KINDS:
+            for tier in TIERS:
+                found = self._place.list(folder(self._project, kind, tier), since=first)
+                (merged if tier else shipped).extend(one for one in found if first <= day_of(one.name) <= last)
+        self._merged = {one: self._merged.get(one) or self._parts(one) for one in merged}
+        return sources(shipped, self._merged)
 
-    def _read(self, kind: str, stored: Iterable[Stored]) -> None:
-        local: list[tuple[_File, Path]] = []
-        for one in stored:
-            path = self._place.local(one)
-            if path is None:
-                continue  # removed since it was listed; the next look does not see it
-            self._numbers += 1
-            local.append((_File(number=self._numbers, stored=one), path))
-        if not local:
-            return
-        self._database.execute("CREATE OR REPLACE TEMP TABLE files (path VARCHAR, file INTEGER, worker VARCHAR)")
-        self._database.executemany(
-            "INSERT INTO files VALUES (?, ?, ?)",
-            [(str(path), file.number, _worker(file.stored.name)) for file, path in local],
-        )
-        paths = [str(path) for _, path in local]
+    def _parts(self, stored: Stored) -> tuple[Part, ...]:
+        path = self._local(stored)
         try:
-            if kind == "labels":
-                self._database.execute(_READ_LABELS, {"paths": paths})
-            else:
-                self._database.execute(_READ_HEARD, {"paths": paths})
-                self._database.execute(_READ_LOG.format(column=self._column), {"paths": paths, "value": self._value})
+            return parts_of(path, stored)
+        except FileNotFoundError as error:
+            raise _Moved from error
+
+    def _local(self, stored: Stored) -> Path:
+        path = self._place.local(stored)
+        if path is None:
+            raise _Moved
+        return path
+
+    def _update(self, found: Mapping[str, Source]) -> None:
+        gone = [name for name, read in self._files.items() if name not in found or _changed(read.source, found[name])]
+        for name in gone:
+            read = self._files.pop(name)
+            for table in ("log", "heard", "labels"):
+                self._database.execute(f"DELETE FROM {table} WHERE file = ?", [read.number])
+        fresh = [name for name in found if name not in self._files]
+        self.version += bool(gone or fresh)
+        for name, read in self._files.items():
+            if read.source.part is None and found[name].part is not None:
+                self._place.forget(read.source.stored)
+            read.source = found[name]
+        for kind in KINDS:
+            for merged in (False, True):
+                some = [
+                    name
+                    for name in fresh
+                    if name.startswith(f"{self._project}/{kind}/") and (found[name].part is not None) is merged
+                ]
+                for start in range(0, len(some), _BATCH):
+                    self._read(kind, {name: found[name] for name in some[start : start + _BATCH]}, merged=merged)
+
+    def _read(self, kind: str, some: Mapping[str, Source], *, merged: bool) -> None:
+        """Rows of shipped files, all of them lying in merged files or all in themselves."""
+        paths = {stored: str(self._local(stored)) for stored in dict.fromkeys(one.stored for one in some.values())}
+        numbers = range(self._numbers + 1, self._numbers + 1 + len(some))
+        files = pa.table(
+            {
+                "path": [paths[one.stored] for one in some.values()],
+                "part": pa.array([one.part for one in some.values()], pa.int32()),
+                "file": pa.array(numbers, pa.int32()),
+                "worker": pa.array([owner_of(name) for name in some], pa.string()),
+            }
+        )
+        given: dict[str, object] = {"paths": list(paths.values())}
+        statements = [(_READ_LABELS, given)]
+        if kind == "predictions":
+            statements = [(_READ_HEARD, given), (_READ_LOG, given | {"value": self._value})]
+        self._database.register("files", files)
+        self._database.begin()
+        try:
+            for statement, values in statements:
+                text = statement.format(column=self._column, same=_SAME_PART if merged else "")
+                self._database.execute(text, values)
+            self._database.commit()
         except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException) as error:
+            self._database.rollback()
+            if not all(Path(path).is_file() for path in paths.values()):
+                raise _Moved from error
             raise IntegrityError(
                 f"A file of the prediction log of {self._project} cannot be read: {error}",
                 value=self._project,
                 hint="Remove the file, or restore it: what is missing is not judged.",
             ) from error
-        self._files |= {file.stored.name: file for file, _ in local}
+        self._numbers += len(some)
+        self._files |= {
+            name: _Read(number=number, source=source)
+            for number, (name, source) in zip(numbers, some.items(), strict=True)
+        }
 
 
+_SAME_PART = "AND files.part = log.part"
 _READ_HEARD = """
 INSERT INTO heard
 SELECT file, any_value(worker), max(epoch_us("at")), arg_max(coalesce(rollout, ''), "at")
-FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename
+FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
 GROUP BY file
 """
 _READ_LOG = """
@@ -143,22 +215,17 @@ INSERT INTO log
 SELECT file, epoch_us("at"), request, "row", step, weight, arm, unit, key,
     CASE WHEN isfinite(prediction) THEN prediction END, latency_ms,
     error IS NOT NULL OR fallback IS NOT NULL, fallback IS NOT NULL
-FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename
+FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
 WHERE {column} = $value
 """
 _READ_LABELS = """
 INSERT INTO labels
 SELECT file, epoch_us("at"), request, "row", key, label
-FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename
+FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
 """
 
 
-def _days(first: date, last: date) -> Iterator[date]:
-    for number in range((last - first).days + 1):
-        yield first + timedelta(days=number)
-
-
-def _worker(name: str) -> str | None:
-    """The worker of `<project>/predictions/<day>/<worker>-<n>-<mark>.parquet`; None for what no gateway wrote."""
-    parts = name.split("/")
-    return parts[3].rsplit("-", 2)[0] if len(parts) == 4 else None
+def _changed(before: Source, now: Source) -> bool:
+    """Whether the rows may be others: what was merged meanwhile is the same, a file that was stored anew may not be."""
+    anew = now.part is None and before.part is None and before.stored.mark != now.stored.mark
+    return anew or before.size != now.size

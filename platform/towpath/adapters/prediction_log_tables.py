@@ -48,6 +48,8 @@ LABELS = pa.schema(
         pa.field("source", pa.string(), nullable=False),
     ]
 )
+REPEATED = ("rollout", "arm", "model", "candidate", "version", "unit", "fallback", "error", "features", "source")
+"""Columns that are worth a dictionary: names repeat from row to row, request ids and inputs do not."""
 
 
 def tables(lines: Iterable[Lines]) -> Mapping[str, pa.Table]:

@@ -129,14 +129,30 @@ class Bucket:
                 return False
             return True
 
-    def objects(self, prefix: str) -> Iterator[StoredObject]:
-        """The objects whose keys begin with `prefix`, in the order of their keys."""
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        with self._errors():
+            try:
+                self._client.delete_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if _code(error) not in _ABSENT:
+                    raise
+
+    def objects(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
+        """The objects whose keys begin with `prefix` and come after `after`, in the order of their keys."""
         with self._errors():
             found: list[StoredObject] = []
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            pages = self._client.get_paginator("list_objects_v2")
+            given = (
+                pages.paginate(Bucket=self.name, Prefix=prefix, StartAfter=after)
+                if after
+                else pages.paginate(Bucket=self.name, Prefix=prefix)
+            )
+            for page in given:
                 found += [
                     StoredObject(key=item["Key"], size=item["Size"], etag=item["ETag"].strip('"'))
                     for item in page.get("Contents", [])
+                    if item["Key"] > after  # some services take no notice of StartAfter
                 ]
         yield from sorted(found, key=lambda item: item.key)
 

@@ -36,6 +36,8 @@ _LOG_LOST = Counter("towpath_gateway_log_lost", "Lines of the prediction log tha
 _LOG_SHIPPED = Counter("towpath_gateway_log_shipped", "Lines of the prediction log stored as Parquet.", ["kind"])
 _LOG_WAITING = Gauge("towpath_gateway_log_waiting", "Spool files that wait to be shipped.", multiprocess_mode="livemax")
 _SHIP_FAILURES = Counter("towpath_gateway_ship_failures", "Attempts to ship a spool file that failed.")
+_LOG_MERGED = Counter("towpath_gateway_log_merged", "Files of the prediction log that were merged into larger ones.")
+_COMPACT_FAILURES = Counter("towpath_gateway_compact_failures", "Attempts to merge files of the log that failed.")
 _SHADOW_DROPPED = Counter("towpath_gateway_shadow_dropped", "Rows that were not mirrored because too many wait.")
 _POLLS = Counter("towpath_gateway_polls", "Looks at the ledger and the rollout.", ["result"])
 _CONFIGURED = Gauge(
@@ -103,6 +105,8 @@ class Metrics:
         self.log_waiting = _LOG_WAITING
         self.log_shipped = {kind: _LOG_SHIPPED.labels(kind) for kind in ("prediction", "label", "torn")}
         self.ship_failures = _SHIP_FAILURES
+        self.log_merged = _LOG_MERGED
+        self.compact_failures = _COMPACT_FAILURES
         self.shadow_dropped = _SHADOW_DROPPED
         self.polls = {result: _POLLS.labels(result) for result in ("same", "changed", "failed")}
         self.restarts = _RESTARTS

@@ -1,4 +1,4 @@
-"""The parent of the workers: starts them, starts again what ends by itself, ships their logs, and stops them."""
+"""The parent of the workers: starts them, starts again what ends, ships and merges their logs, and stops them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from typing import IO
 
 from towpath import telemetry, wiring
 from towpath.core.errors import BadInput, Unreachable
+from towpath.project import load
 from towpath.settings import Settings
 from towpath.stages import scratch
 
@@ -89,6 +90,7 @@ class Gateway:
 
     def start(self) -> None:
         """Start the workers; returns once all of them listen. Raises `Unreachable` when they do not."""
+        from towpath.gateway.compacting import Compactor
         from towpath.gateway.metrics import Metrics
         from towpath.gateway.shipping import Shipper
 
@@ -96,6 +98,11 @@ class Gateway:
         log = wiring.open_prediction_log(self._settings)
         self._shipper = Shipper(self._spool, log.ship, workers=self._living, metrics=self._counts)
         self._shipper.start()
+        names = [load(Path(folder)).charter.project for folder in self._projects] if self._log else []
+        self._compactor = Compactor(
+            wiring.open_compaction(self._settings), names, workers=self._living, metrics=self._counts
+        )
+        self._compactor.start()
         for _ in range(self._workers):
             self._children.append(self._spawn())
         deadline = time.monotonic() + _START_SECONDS
@@ -139,6 +146,8 @@ class Gateway:
             child.process.wait()
             self._bury(child)
         self._children.clear()
+        if hasattr(self, "_compactor"):
+            self._compactor.stop()
         if hasattr(self, "_shipper"):
             self._shipper.stop()
         self._reserved.close()
