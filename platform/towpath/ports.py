@@ -113,15 +113,20 @@ class Rollouts(Protocol):
         """Every rollout of the project, the newest first."""
         ...
 
-    def create(self, rollout: Rollout, draft: Draft, *, actor: str) -> Record:
-        """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open."""
+    def create(self, rollout: Rollout, draft: Draft, *, actor: str, behind: str | None = None) -> Record:
+        """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open.
+
+        `behind`: as of `Ledger.append`.
+        """
         ...
 
-    def advance(self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str) -> Record | None:
+    def advance(
+        self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str, behind: str | None = None
+    ) -> Record | None:
         """Replace `before` by `after`, row and record in one transaction.
 
         Raises `Denied`, and writes nothing, when the generation is no longer that of `before`, or when a record has the
-        draft's key already. The lease stays what it is.
+        draft's key already. The lease stays what it is. `behind`: as of `Ledger.append`.
         """
         ...
 

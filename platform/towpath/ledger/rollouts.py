@@ -15,7 +15,7 @@ from towpath.core.rollout import Rollout
 from towpath.ledger import chain, schema
 from towpath.ledger.canonical import canonical, parse, stamp
 from towpath.ledger.engine import Database, connect
-from towpath.ledger.sql import keyed, write
+from towpath.ledger.sql import keyed, require_last, write
 from towpath.ledger.table import rollouts
 from towpath.ports import Draft
 
@@ -75,8 +75,11 @@ class SqlRollouts:
         with self._database.reading() as connection:
             return tuple(_read(row) for row in connection.execute(query).mappings())
 
-    def create(self, rollout: Rollout, draft: Draft, *, actor: str) -> Record:
-        """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open."""
+    def create(self, rollout: Rollout, draft: Draft, *, actor: str, behind: str | None = None) -> Record:
+        """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open.
+
+        `behind`: as of `SqlLedger.append`.
+        """
         chain.check(draft, actor)
         with self._database.writing() as connection:
             if (other := _open(connection, rollout.project)) is not None:
@@ -87,14 +90,18 @@ class SqlRollouts:
                 )
             fields = {"rollout_id": rollout.rollout_id, "project": rollout.project}
             started = stamp(rollout.started_at)
+            if behind is not None:
+                require_last(connection, behind)
             connection.execute(insert(rollouts), {**fields, "started_at": started, "lease": None, **_moving(rollout)})
             return _recorded(connection, draft, actor=actor, clock=self._clock)
 
-    def advance(self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str) -> Record | None:
+    def advance(
+        self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str, behind: str | None = None
+    ) -> Record | None:
         """Replace `before` by `after`, row and record in one transaction.
 
         Raises `Denied`, and writes nothing, when the generation is no longer that of `before`, or when a record has the
-        draft's key already. The lease stays what it is.
+        draft's key already. The lease stays what it is. `behind`: as of `SqlLedger.append`.
         """
         if draft is not None:
             chain.check(draft, actor)
@@ -107,6 +114,8 @@ class SqlRollouts:
                     value=before.generation,
                     hint="Look where it is now (`towpath rollout status`), and decide again.",
                 )
+            if behind is not None:
+                require_last(connection, behind)
             return None if draft is None else _recorded(connection, draft, actor=actor, clock=self._clock)
 
     def renew(self, rollout_id: str, generation: int, until: datetime) -> bool:

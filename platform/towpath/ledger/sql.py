@@ -69,7 +69,7 @@ class SqlLedger:
             if found is not None:
                 return found
             if behind is not None:
-                _require_last(connection, behind)
+                require_last(connection, behind)
             return write(connection, draft, actor=actor, clock=self._clock)
 
     def find(self, key: str) -> Record | None:
@@ -143,7 +143,8 @@ def write(connection: Connection, draft: Draft, *, actor: str, clock: Callable[[
     return record
 
 
-def _require_last(connection: Connection, behind: str) -> None:
+def require_last(connection: Connection, behind: str) -> None:
+    """Raises `Conflict` unless the last record is the one with that hash."""
     last = _one(connection, _last())
     if last is None or last.hash != behind:
         raise Conflict(

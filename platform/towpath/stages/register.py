@@ -12,6 +12,7 @@ import pandas as pd
 from towpath.core import names
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import Stage
+from towpath.core.terms import FACT, Terms
 from towpath.measure import card
 from towpath.measure.card import CardData, Cite, Feature, Figure, Judged, Plot, Table
 from towpath.measure.importance import Importance
@@ -24,7 +25,7 @@ from towpath.stages.work import Work, begin, compose, write
 
 METRICS = {"roc_auc": "ROC AUC", "log_loss": "Log loss", "brier": "Brier score", "calibration": "Calibration error"}
 _UNITS = {"log_loss": "nats"}
-_RUNTIMES = "1"  # of the compiled form; another number has every candidate compiled anew
+_RUNTIMES = "2"  # of the compiled form and the frozen terms; another number has every candidate registered anew
 
 
 def register(candidate: Candidate, work: Work) -> Candidate:
@@ -49,7 +50,8 @@ def register(candidate: Candidate, work: Work) -> Candidate:
             Subject(kind="charter", name=work.name, digest=begun.inputs["charter"]),
         ]
         subjects += [work.store("runtime", one.kind, one.file) for one in served if one.file is not None]
-        draft = compose(begun, subjects=subjects, findings=findings)
+        facts = {FACT: Terms.of(work.project.charter).body}
+        draft = compose(begun, subjects=subjects, findings=findings, facts=facts)
         work.progress.step("registry")
         registered = work.ports.models.register(
             work.name,
@@ -69,6 +71,7 @@ def register(candidate: Candidate, work: Work) -> Candidate:
             begun,
             subjects=subjects,
             findings=findings,
+            facts=facts,
             notes={"registered_model": registered.name, "version": registered.version},
             attachments=work.attach(*(file for file in files if file.suffix != ".png")),  # plots are evaluate's
         )
