@@ -1,0 +1,89 @@
+"""OpenSSF model signing over a folder, with a key in a file. Nothing is left out of the signature but MLflow's note.
+
+By default the library passes over `.git` and its like, so a file there would be part of a signed model unsigned; and it
+reads from the signature itself which files to pass over. Here both are fixed by us.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from towpath.core.errors import IntegrityError, Misconfigured
+from towpath.ports import TrustedKey
+
+_GATE: Final = "integrity.model"
+_CHANGED: Final = re.compile(r"""["']?Hash mismatch for \\?'(.+?)\\?':.*?(?=, ["'](?:Hash|Extra|Missing)|\]$)""")
+_ALIKE: Final = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
+
+
+class OpenSsfSigner:
+    """The port `Signer` on the library `model-signing`."""
+
+    def sign(self, folder: Path, *, key: Path, bundle: Path) -> None:
+        """Raises `IntegrityError` for a folder with links and `Misconfigured` for a key that it cannot use."""
+        from model_signing import signing
+
+        made: Any = signing.Config
+        config = made().set_hashing_config(_hashing())
+        try:
+            config.use_elliptic_key_signer(private_key=key)
+        except (ValueError, TypeError, OSError) as error:
+            raise Misconfigured(f"The model key {key} cannot sign models: {error}.", value=str(key)) from error
+        try:
+            config.sign(folder, bundle)
+        except ValueError as error:
+            raise IntegrityError(f"The model cannot be signed: {error}", gate=_GATE, value=str(folder)) from error
+
+    def verify(self, folder: Path, *, key: TrustedKey, bundle: Path) -> None:
+        from model_signing import verifying
+
+        _require_ours(bundle)
+        with tempfile.NamedTemporaryFile(suffix=".pem") as pem:
+            pem.write(key.pem.encode())
+            pem.flush()
+            made: Any = verifying.Config
+            config = made().set_hashing_config(_hashing())
+            config.use_elliptic_key_verifier(public_key=Path(pem.name))
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    config.verify(folder, bundle)
+            except Exception as error:  # whatever the library says, and it says it in many classes: it is not verified
+                why = _CHANGED.sub(r"\1 is changed", str(error).removeprefix("Signature mismatch: "))
+                raise _refused(why.strip() or f"key {key.key_id} did not make it", folder) from error
+
+
+def _hashing() -> Any:
+    from model_signing import hashing
+
+    made: Any = hashing.Config
+    return made().use_file_serialization().set_ignored_paths(paths=[], ignore_git_paths=False)
+
+
+def _require_ours(bundle: Path) -> None:
+    """Refuse a signature that says of itself that files may be left out, or that is of the library's first format."""
+    try:
+        envelope = json.loads(bundle.read_text(encoding="utf-8"))["dsseEnvelope"]
+        statement = json.loads(base64.b64decode(envelope["payload"], validate=True))
+        said = statement["predicate"]["serialization"]
+        named = {item["name"] for item in statement["predicate"]["resources"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _refused(f"it is no signature of a model ({type(error).__name__})", bundle) from error
+    left = {key: value for key, value in said.items() if key in _ALIKE} != _ALIKE or said.get("ignore_paths")
+    if left or not named:
+        raise _refused("it does not cover every file", bundle)
+
+
+def _refused(why: str, where: Path) -> IntegrityError:
+    return IntegrityError(
+        f"The model's signature does not verify: {why}.",
+        gate=_GATE,
+        value=where.name,
+        hint="Do not load it. Restore the signed files, or sign those that were evaluated: `towpath model attest`.",
+    )

@@ -1,0 +1,112 @@
+"""The model's supply chain, as ports: what reads a model's files before they are loaded, signs them and lists parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from towpath.core.evidence import Finding, Outcome
+from towpath.core.statement import Claims
+from towpath.ports import Keys, TrustedKey
+
+FORMAT, SCAN, SIGNATURE = "register.format", "register.scan", "register.signature"
+
+
+class Scanner(Protocol):
+    """Reads the files of a model as bytes; nothing of them is loaded."""
+
+    def inspect(self, path: Path, *, subject: str) -> tuple[Finding, ...]:
+        """One finding of `register.format` and one of `register.scan` about a folder or a file.
+
+        What is not known to be safe is refused, and so is what cannot be read.
+        """
+        ...
+
+
+class Signer(Protocol):
+    """OpenSSF model signing: one signature over all files of a folder."""
+
+    def sign(self, folder: Path, *, key: Path, bundle: Path) -> None:
+        """Sign every file of the folder with the private key of a PEM file; write the Sigstore bundle."""
+        ...
+
+    def verify(self, folder: Path, *, key: TrustedKey, bundle: Path) -> None:
+        """Raises `IntegrityError` that names the files that are changed, missing or not signed."""
+        ...
+
+
+class Statements(Protocol):
+    """in-toto statements in DSSE envelopes."""
+
+    def signed(self, claims: Claims, *, model_signature: str, keys: Keys) -> dict[str, JsonValue]:
+        """The statement of these claims, signed with the model key, as an envelope in JSON."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A component of a bill of materials: a dataset, a compiled file or a library."""
+
+    name: str
+    version: str
+    digest: str | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A figure of the model card, with its interval and the slice that it is of."""
+
+    name: str
+    value: str
+    slice: str | None = None
+    interval: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """What a bill of materials says of a candidate. Digests as this project writes them."""
+
+    name: str
+    version: str
+    candidate: str
+    purpose: str
+    owner: str
+    risk: str
+    architecture: str
+    model_digest: str
+    inputs: Sequence[str]
+    target: str
+    metrics: Sequence[Measured]
+    datasets: Sequence[Part]
+    files: Sequence[Part]
+    libraries: Sequence[Part]
+    limitations: Sequence[str]
+    properties: Mapping[str, str]
+
+
+class Bills(Protocol):
+    """Bills of materials."""
+
+    def write(self, bill: Bill, target: Path) -> Path:
+        """Write it; raises `BadInput` for one that its own format does not allow."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supply:
+    """Every port of the supply chain."""
+
+    scanner: Scanner
+    signer: Signer
+    statements: Statements
+    bills: Bills
+
+
+def refused(findings: Sequence[Finding]) -> bool:
+    """Whether the findings keep a model from being loaded."""
+    return any(finding.outcome is not Outcome.PASS for finding in findings)
