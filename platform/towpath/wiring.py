@@ -48,12 +48,11 @@ def moment(as_of: datetime | None) -> datetime:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger, created or upgraded when need be."""
+def open_ledger(settings: Settings, *, via: str | None = None) -> Ledger:
+    """The ledger, created or upgraded when need be. `via` says in its records how it was known who acts."""
     from towpath.ledger.sql import SqlLedger
 
-    prepare(settings)
-    return SqlLedger.open(settings.ledger, clock=now)
+    return SqlLedger.open(settings.ledger, clock=now, keys=open_keys(settings), via=via)
 
 
 def open_keys(settings: Settings) -> Keys:
@@ -85,12 +84,11 @@ def open_objects(settings: Settings) -> Objects:
     return LocalObjects(Path(settings.objects))
 
 
-def open_rollouts(settings: Settings) -> Rollouts:
-    """The rollouts, in the ledger's database."""
+def open_rollouts(settings: Settings, *, via: str | None = None) -> Rollouts:
+    """The rollouts, in the ledger's database. `via` is as of `open_ledger`."""
     from towpath.ledger.rollouts import SqlRollouts
 
-    prepare(settings)
-    return SqlRollouts.at(settings.ledger, clock=now)
+    return SqlRollouts.at(settings.ledger, clock=now, keys=open_keys(settings), via=via)
 
 
 def open_models(settings: Settings) -> Models:

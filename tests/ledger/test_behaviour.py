@@ -38,7 +38,7 @@ def test_a_record_is_read_as_it_was_appended(ledger: SqlLedger) -> None:
 def test_the_hash_covers_every_other_field(ledger: SqlLedger) -> None:
     ledger.append(entry(1), actor="ada")
     record = ledger.append(decision("k"), actor="bob")
-    fields = record.model_dump(mode="json", exclude={"hash", "at"})
+    fields = record.model_dump(mode="json", exclude={"hash", "at", "via", "signer", "signature"})
     assert record.hash == digests.of_json({**fields, "at": "2013-01-31T05:00:01.000001Z"})
 
 
@@ -103,7 +103,7 @@ def test_a_reader_that_stops_half_way_blocks_nobody(ledger: SqlLedger) -> None:
 
 def test_time_is_what_the_clock_said_in_utc(url: str) -> None:
     east = timezone(timedelta(hours=5, minutes=45))
-    times = [datetime(2013, 7, 1, 1, 2, 3, 4, tzinfo=east), datetime(1999, 1, 1, tzinfo=east)]
+    times = [datetime(1999, 1, 1, tzinfo=east), datetime(2013, 7, 1, 1, 2, 3, 4, tzinfo=east)]
     with SqlLedger.open(url, clock=iter(times).__next__) as ledger:
         fill(ledger, 2)
         records = list(ledger.records())

@@ -229,8 +229,10 @@ class Incident(_Value):
 class Record(_Value):
     """One row of the ledger: a body, who wrote it and when, and its place in the chain.
 
-    `hash` is the digest of every other field, `previous` the hash of the record before (None for the first).
-    `candidate` is the id of the candidate spoken of; of an entry, that of the candidate which ends in it.
+    `hash` is the digest of every other field but the signature, `previous` the hash of the record before (None for the
+    first). `candidate` is the id of the candidate spoken of; of an entry, that of the candidate which ends in it.
+    `via`: how it was known who acts (`Identity.via`). `signer`: id of the key whose `signature` (base64) covers actor,
+    hash and via; records from before there were keys have neither.
     """
 
     sequence: int
@@ -245,6 +247,9 @@ class Record(_Value):
     at: datetime
     actor: str
     body: Mapping[str, JsonValue]
+    via: str | None = None
+    signer: str | None = None
+    signature: str | None = None
 
     def entry(self) -> Entry:
         """The entry that the record holds. Raises `IntegrityError` when it is not the one whose digest was recorded."""

@@ -1,7 +1,7 @@
 """The chain, without a database: what a record's hash covers, and how a chain is verified.
 
-A record's hash is the SHA-256 of the canonical JSON (RFC 8785) of every other field, among them the hash of the record
-before. So whoever changes, removes, inserts or swaps records without recomputing every later hash is found, and the
+A record's hash is the SHA-256 of the canonical JSON (RFC 8785) of every other field but the signature, among them the
+hash of the record before. So whoever changes, removes, inserts or swaps records without recomputing every later hash is found, and the
 place named. Two things no chain can show by itself: that records were cut off its end, and that somebody with the means
 to switch the triggers off rewrote it whole. Both are found by comparing `Verification.head` and `Verification.records`
 with a pair that was noted elsewhere.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -50,9 +50,14 @@ class Stored:
     at: str
     actor: str
     body: str
+    via: str | None = None
+    signer: str | None = None
+    signature: str | None = None
 
 
 FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Stored))
+OPTIONAL: Final = ("via", "signer", "signature")
+"""Fields that records of before do not have; where they are not set, a record is hashed and exported without them."""
 
 
 def body_digest(kind: RecordKind, body: Any) -> str:
@@ -60,8 +65,17 @@ def body_digest(kind: RecordKind, body: Any) -> str:
     return Entry.model_validate(body).digest if kind is RecordKind.ENTRY else digests.of_json(body)
 
 
-def seal(draft: Draft, *, previous: str | None, sequence: int, at: datetime, actor: str) -> Record:
-    """The record that a draft becomes at its place in the chain.
+def seal(
+    draft: Draft,
+    *,
+    previous: str | None,
+    sequence: int,
+    at: datetime,
+    actor: str,
+    via: str | None = None,
+    signer: str | None = None,
+) -> Record:
+    """The record that a draft becomes at its place in the chain, not signed yet.
 
     Raises `BadInput` for text that no database takes, an empty actor, a body that is not JSON, or a digest that is not
     the body's: such a record would fail its first verification.
@@ -91,6 +105,7 @@ def seal(draft: Draft, *, previous: str | None, sequence: int, at: datetime, act
         "actor": actor,
         "body": body,
     }
+    content |= {name: value for name, value in (("via", via), ("signer", signer)) if value is not None}
     return Record.model_validate({**content, "at": at.astimezone(UTC), "hash": digests.of_json(content)})
 
 
@@ -133,16 +148,30 @@ def store(record: Record) -> Stored:
         at=stamp(record.at),
         actor=record.actor,
         body=canonical(dict(record.body)),
+        via=record.via,
+        signer=record.signer,
+        signature=record.signature,
     )
 
 
 def content(stored: Stored) -> dict[str, Any]:
-    """Every field as JSON, the body as a value. Raises `ValueError` when the body is not canonical JSON."""
+    """Every field as JSON, the body as a value, without those of `OPTIONAL` that are not set.
+
+    Raises `ValueError` when the body is not canonical JSON.
+    """
     value: dict[str, Any] = {name: getattr(stored, name) for name in FIELDS}
+    for name in OPTIONAL:
+        if value[name] is None:
+            del value[name]
     value["body"] = parse(stored.body)
     if canonical(value["body"]) != stored.body:
         raise ValueError("its body is not in canonical form")
     return value
+
+
+def hash_of(value: Mapping[str, Any]) -> str:
+    """The hash of a record's content: of every field but the hash itself and the signature over it."""
+    return digests.of_json({name: value[name] for name in value if name not in ("hash", "signature")})
 
 
 def read(stored: Stored) -> Record:
@@ -225,11 +254,12 @@ def contradictions(stored: Stored) -> list[str]:
     try:
         value = content(stored)
         record = _record(stored, value)
-        del value["hash"]
-        hashed = digests.of_json(value)
+        hashed = hash_of(value)
     except UNREADABLE as error:
         return [f"It cannot be read: {_first(error)}."]
     found: list[str] = []
+    if (stored.signer is None) is not (stored.signature is None):
+        found.append("It names a signer and has no signature, or has a signature and names no signer.")
     if hashed != stored.hash:
         found.append(
             f"Its fields give the hash {hashed}, not its own {stored.hash}: it was changed after it was written."
@@ -245,7 +275,7 @@ def contradictions(stored: Stored) -> list[str]:
 
 def stored_of(value: Mapping[str, Any]) -> Stored:
     """The row of a JSON object with exactly a record's fields, its body a value. Raises `ValueError` for any other."""
-    if set(value) != set(FIELDS):
+    if set(value) | set(OPTIONAL) != set(FIELDS) or any(value.get(name, "") is None for name in OPTIONAL):
         raise ValueError(f"its fields are {', '.join(sorted(value))}; a record has {', '.join(sorted(FIELDS))}")
     if type(value["sequence"]) is not int:
         raise ValueError(f"its sequence is {value['sequence']!r}, not a whole number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -15,9 +16,10 @@ from towpath.core.rollout import Rollout
 from towpath.ledger import chain, schema
 from towpath.ledger.canonical import canonical, parse, stamp
 from towpath.ledger.engine import Database, connect
+from towpath.ledger.signing import Pen
 from towpath.ledger.sql import keyed, require_last, write
 from towpath.ledger.table import rollouts
-from towpath.ports import Draft
+from towpath.ports import Draft, Keys
 
 
 class SqlRollouts:
@@ -26,24 +28,33 @@ class SqlRollouts:
     Raises what `SqlLedger` raises, and `Denied` to whoever comes second.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, pen: Pen, *, owns: bool = True) -> None:
         self._database = database
-        self._clock = clock
+        self._pen = pen
+        self._owns = owns
 
     @classmethod
-    def at(cls, url: str, *, clock: Callable[[], datetime]) -> Self:
-        """The rollouts of the ledger at that URL, whose tables are created or upgraded. Close it after use."""
+    def at(cls, url: str, *, clock: Callable[[], datetime], keys: Keys | None = None, via: str | None = None) -> Self:
+        """The rollouts of the ledger at that URL, whose tables are created or upgraded. Close it after use.
+
+        `clock`, `keys` and `via` are as of `SqlLedger.open`.
+        """
         database = connect(url)
         try:
             schema.upgrade(database)
         except BaseException:
             database.engine.dispose()
             raise
-        return cls(database, clock)
+        return cls(database, Pen(clock=clock, keys=keys, via=via))
+
+    def speaking(self, via: str | None) -> Self:
+        """The same rollouts for one who is known otherwise; closing them keeps the connections."""
+        return type(self)(self._database, replace(self._pen, via=via), owns=False)
 
     def close(self) -> None:
         """Give back every connection."""
-        self._database.engine.dispose()
+        if self._owns:
+            self._database.engine.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +104,7 @@ class SqlRollouts:
             if behind is not None:
                 require_last(connection, behind)
             connection.execute(insert(rollouts), {**fields, "started_at": started, "lease": None, **_moving(rollout)})
-            return _recorded(connection, draft, actor=actor, clock=self._clock)
+            return _recorded(connection, draft, actor=actor, pen=self._pen)
 
     def advance(
         self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str, behind: str | None = None
@@ -116,7 +127,7 @@ class SqlRollouts:
                 )
             if behind is not None:
                 require_last(connection, behind)
-            return None if draft is None else _recorded(connection, draft, actor=actor, clock=self._clock)
+            return None if draft is None else _recorded(connection, draft, actor=actor, pen=self._pen)
 
     def renew(self, rollout_id: str, generation: int, until: datetime) -> bool:
         """Extend the lease of that generation, never shorten it; False when the rollout has moved on."""
@@ -127,7 +138,7 @@ class SqlRollouts:
             return connection.execute(select(rollouts.c.rollout_id).where(mine)).first() is not None
 
 
-def _recorded(connection: Connection, draft: Draft, *, actor: str, clock: Callable[[], datetime]) -> Record:
+def _recorded(connection: Connection, draft: Draft, *, actor: str, pen: Pen) -> Record:
     """Append the draft, or end the transaction: what stands under its key was decided by another."""
     if (other := keyed(connection, draft.key)) is not None:
         raise Denied(
@@ -135,7 +146,7 @@ def _recorded(connection: Connection, draft: Draft, *, actor: str, clock: Callab
             value=other.sequence,
             hint="Look where it is now (`towpath rollout status`), and decide again.",
         )
-    return write(connection, draft, actor=actor, clock=clock)
+    return write(connection, draft, actor=actor, pen=pen)
 
 
 def _moving(rollout: Rollout) -> dict[str, Any]:

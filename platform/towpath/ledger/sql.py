@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -14,8 +14,9 @@ from towpath.core.evidence import Record, RecordKind
 from towpath.ledger import chain, schema
 from towpath.ledger.chain import Stored
 from towpath.ledger.engine import Database, connect
+from towpath.ledger.signing import Pen
 from towpath.ledger.table import records
-from towpath.ports import Draft, Verification
+from towpath.ports import Draft, Keys, Verification
 
 _PAGE: Final = 256  # rows held in memory at once
 
@@ -28,15 +29,17 @@ class SqlLedger:
     `IntegrityError` when its contents are not what was written.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, pen: Pen, *, owns: bool = True) -> None:
         self._database = database
-        self._clock = clock
+        self._pen = pen
+        self._owns = owns
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], datetime]) -> Self:
+    def open(cls, url: str, *, clock: Callable[[], datetime], keys: Keys | None = None, via: str | None = None) -> Self:
         """Open the ledger at `sqlite:///PATH` or `postgresql://…`, creating or upgrading its table.
 
-        `clock` tells the time of each record, with a time zone. Close the ledger after use, or use it in a `with`.
+        `clock` tells the time of each record, with a time zone; `keys` sign it, and `via` says in it how it was known
+        who acts. Close the ledger after use, or use it in a `with`.
         """
         database = connect(url)
         try:
@@ -44,11 +47,16 @@ class SqlLedger:
         except BaseException:
             database.engine.dispose()
             raise
-        return cls(database, clock)
+        return cls(database, Pen(clock=clock, keys=keys, via=via))
+
+    def speaking(self, via: str | None) -> Self:
+        """The same ledger for one who is known otherwise; it shares the connections, and closing it keeps them."""
+        return type(self)(self._database, replace(self._pen, via=via), owns=False)
 
     def close(self) -> None:
         """Give back every connection."""
-        self._database.engine.dispose()
+        if self._owns:
+            self._database.engine.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +69,8 @@ class SqlLedger:
 
         When this returns, the record outlives the process and the machine's power. Killed before it returns, either
         nothing was written or the whole record; repeating a draft that has a key is then safe. Raises `BadInput` for a
-        draft that cannot be a record.
+        draft that cannot be a record, `Misconfigured` for a process without a key, and `Denied` for a clock that is
+        behind the record.
         """
         chain.check(draft, actor)
         with self._database.writing() as connection:
@@ -70,7 +79,7 @@ class SqlLedger:
                 return found
             if behind is not None:
                 require_last(connection, behind)
-            return write(connection, draft, actor=actor, clock=self._clock)
+            return write(connection, draft, actor=actor, pen=self._pen)
 
     def find(self, key: str) -> Record | None:
         """The record written under that key."""
@@ -129,16 +138,9 @@ def keyed(connection: Connection, key: str | None) -> Record | None:
     return chain.read(found) if found else None
 
 
-def write(connection: Connection, draft: Draft, *, actor: str, clock: Callable[[], datetime]) -> Record:
+def write(connection: Connection, draft: Draft, *, actor: str, pen: Pen) -> Record:
     """Append a record in a transaction that holds the lock of writers."""
-    last = _one(connection, _last())
-    record = chain.seal(
-        draft,
-        previous=last.hash if last else None,
-        sequence=last.sequence + 1 if last else 1,
-        at=clock(),
-        actor=actor,
-    )
+    record = pen.write(draft, actor=actor, last=_one(connection, _last()))
     connection.execute(insert(records), asdict(chain.store(record)))
     return record
 

@@ -27,6 +27,9 @@ records = Table(
     Column("at", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("via", Text),
+    Column("signer", Text),
+    Column("signature", Text),
     # NULLs are unequal to a UNIQUE constraint: without this, two first records would pass it.
     CheckConstraint("sequence >= 1 AND (sequence = 1) = (previous IS NULL)", name="towpath_records_first"),
     Index("towpath_records_project", "project", "sequence"),
