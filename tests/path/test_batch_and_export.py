@@ -123,7 +123,7 @@ def test_batch_of_many_row_groups_and_of_no_row(place: Place) -> None:
     ("change", "says"),
     [
         (lambda rows: rows.drop(columns=["carrier", "distance"]), "lacks carrier, distance"),
-        (lambda rows: rows[["flight_id", "tailnum"]], "not looked up by entity key here"),
+        (lambda rows: rows[["flight_id", "tailnum"]], "have to be in the file"),
         (lambda rows: rows.assign(distance=rows["distance"].astype(str)), "Column distance"),
         (lambda rows: rows.assign(carrier=1), "Column carrier"),
         (lambda rows: rows.assign(prediction=0.5), "has a column 'prediction' already"),
@@ -166,6 +166,101 @@ def test_batch_refuses_files_that_are_none(place: Place) -> None:
     assert "Cannot write" in ran.err
     assert pd.read_parquet(place.folder / "in.parquet").shape[0] == 3
     assert not list(place.folder.glob(".*parquet*"))
+
+
+def _keyed(place: Place) -> pd.DataFrame:
+    """Rows with what a request brings and the keys, and without a feature."""
+    features = [name for own in place.trail.entry(Stage.FEATURIZE).facts["views"].values() for name in own]  # type: ignore[union-attr]
+    known = [name for name in place.rows.columns if "__" in name or name in ("late", "label_timestamp")]
+    return place.rows.drop(columns=[*features, *known])
+
+
+def test_batch_looks_features_up_by_their_keys_as_of_each_rows_time(place: Place) -> None:
+    keyed = _keyed(place)
+    assert not set(place.columns) <= set(keyed.columns)
+    place.write("in.parquet", keyed)
+    ran = place.batch("in.parquet", "out.parquet", "--json")
+    assert ran.code == 0, ran.err
+    said = json.loads(ran.out)
+    assert said["rows"] == len(keyed)
+    assert set(said["features_missing"]) == set(place.trail.entry(Stage.FEATURIZE).facts["views"])  # type: ignore[arg-type]
+    scored = pd.read_parquet(place.folder / "out.parquet")
+    np.testing.assert_allclose(scored["prediction"], place.scores, rtol=0, atol=1e-12)
+    assert list(scored.columns[: len(keyed.columns)]) == list(keyed.columns)
+    assert set(scored.columns) == {*keyed.columns, *place.columns, "prediction"}
+    logged = pd.concat(map(pd.read_parquet, sorted((place.state / "predictions").rglob("*.parquet"))))
+    assert sorted(logged["key"]) == sorted(keyed["flight_id"])
+    assert set(json.loads(logged["inputs"].iloc[0])) == set(place.columns)
+    keyed.to_csv(place.folder / "in.csv", index=False)
+    assert place.batch("in.csv", "out.csv", "--no-log").code == 0
+    np.testing.assert_allclose(pd.read_csv(place.folder / "out.csv")["prediction"], place.scores, rtol=0, atol=1e-12)
+
+
+def test_batch_looks_features_up_as_of_one_time(place: Place) -> None:
+    """The time that is given is what rows without one of their own get; one that is long past finds nothing."""
+    few, at = _keyed(place).head(40), place.rows["event_timestamp"].iloc[0]
+    bare = few.drop(columns=["event_timestamp"])
+    place.write("timed.parquet", few.assign(event_timestamp=at))
+    place.write("some.parquet", few.assign(event_timestamp=[at if number % 2 else None for number in range(40)]))
+    place.write("bare.parquet", bare)
+    found = []
+    for name in ("timed", "some", "bare"):
+        ran = place.batch(f"{name}.parquet", f"{name}-out.parquet", "--no-log", "--as-of", f"{at:%Y-%m-%dT%H:%M:%S}")
+        assert ran.code == 0, ran.err
+        found.append(pd.read_parquet(place.folder / f"{name}-out.parquet")["prediction"].to_list())
+    assert found[0] == found[1] == found[2]
+    ran = place.batch("bare.parquet", "old.parquet", "--no-log", "--as-of", "2010-01-01")
+    assert ran.code == 0, ran.err
+    assert "knows nothing of 40 of 40 rows at their time" in ran.err
+    old = pd.read_parquet(place.folder / "old.parquet")
+    assert old["prediction"].to_list() != found[0]
+    ran = place.batch("bare.parquet", "now.parquet", "--no-log", "--json")
+    assert ran.code == 0, ran.err
+    assert "event_timestamp" not in pd.read_parquet(place.folder / "now.parquet").columns
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda rows, feature: rows.drop(columns=["tailnum"]), "and tailnum to look them up by"),
+        (lambda rows, feature: rows.rename(columns={"distance": "distanse"}), "lacks distance"),
+        (lambda rows, feature: rows.assign(**{feature: 1.0}), "has the features"),
+        (lambda rows, feature: rows.assign(event_timestamp="noon"), "Column event_timestamp"),
+    ],
+    ids=["missing key", "unknown column", "mixed", "no time"],
+)
+def test_batch_refuses_what_cannot_be_looked_up(
+    change: Callable[[pd.DataFrame, str], pd.DataFrame], says: str, place: Place
+) -> None:
+    keyed = _keyed(place)
+    feature = next(name for name in place.columns if name not in keyed.columns)
+    place.write("bad.parquet", change(keyed, feature))
+    ran = place.batch("bad.parquet", "out.parquet")
+    assert ran.code == 2, ran.err
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+    assert not (place.folder / "out.parquet").exists()
+
+
+def test_batch_joins_with_the_champions_definitions_and_sources_only(place: Place, tmp_path: Path) -> None:
+    import shutil
+
+    place.write("in.parquet", _keyed(place).head(3))
+    other = tmp_path / "other"
+    shutil.copytree(place.trail.project, other)
+    with (other / "feature_repo" / "definitions.py").open("a", encoding="utf-8") as file:
+        file.write("# another day\n")
+    given = ("--input", str(place.folder / "in.parquet"), "--output", str(place.folder / "out.parquet"))
+    ran = place.call("batch", str(other), *given)
+    assert ran.code not in (0, 2)
+    assert "is not the one of" in ran.err
+    digest = next(iter(place.trail.entry(Stage.FEATURIZE).subjects_of("feature_source").values())).digest
+    stored = place.state / "objects" / digest[7:9] / digest[9:]
+    stored.chmod(0o644)
+    stored.write_bytes(stored.read_bytes() + b"0")
+    ran = place.call("batch", str(place.trail.project), *given)
+    assert ran.code not in (0, 2)
+    assert not (place.folder / "out.parquet").exists()
 
 
 def test_batch_never_loads_a_changed_model(place: Place) -> None:

@@ -24,11 +24,15 @@ Log = Callable[[Sequence[Mapping[str, object]], str], object]  # lines of the pr
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is scored and where it goes. `row_id` and `unit` name columns that the log keeps, when the file has them."""
+    """What is scored and where it goes. `row_id` and `unit` name columns that the log keeps, when the file has them.
+
+    `joined` is the source with its features, when it did not bring them (`batch_join`).
+    """
 
     project: str
     source: Path
     target: Path
+    joined: Path | None = None
     row_id: str | None = None
     unit: str | None = None
 
@@ -47,12 +51,12 @@ def score(
     `told` hears the rows done and all there are (None when the file does not say). The target appears whole or not at
     all. Raises `BadInput` that names the column, or the row, that the model does not take, and `Unwritable`.
     """
-    if job.source.resolve() == job.target.resolve():
-        raise BadInput("Input and output are the same file.", value=str(job.target), hint="Name another output.")
-    incoming = files.open_blocks(job.source, columns=approved.columns, types=approved.types)
+    require_two(job.source, job.target)
+    rows_file = job.joined or job.source
+    incoming = files.open_blocks(rows_file, columns=approved.columns, types=approved.types)
     if PREDICTION in incoming.schema.names:
         raise BadInput(f"{job.source} has a column {PREDICTION!r} already.", value=PREDICTION, hint="Rename it.")
-    mark = digests.short(digests.of_json({"input": digests.of_file(job.source), "candidate": approved.digest}))
+    mark = digests.short(digests.of_json({"input": digests.of_file(rows_file), "candidate": approved.digest}))
     partial = job.target.with_name(f".{job.target.name}.{os.getpid()}")
     done = 0
     try:
@@ -77,6 +81,12 @@ def score(
     finally:
         partial.unlink(missing_ok=True)
     return done
+
+
+def require_two(source: Path, target: Path) -> None:
+    """Raises `BadInput` when the output would replace the input."""
+    if source.resolve() == target.resolve():
+        raise BadInput("Input and output are the same file.", value=str(target), hint="Name another output.")
 
 
 def _rows(block: pa.Table, columns: Sequence[str]) -> list[tuple[object, ...]]:

@@ -15,9 +15,7 @@ from towpath.core.errors import BadInput, NotFound, Problems, TowpathError
 
 BLOCK = 8_192
 ENDINGS = (".parquet", ".csv")
-_KEYS = (
-    "Every model input has to be in the file: features are not looked up by entity key here, as the gateway does it."
-)
+_KEYS = "Every model input has to be in the file, or the keys that its features are looked up by."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +29,31 @@ class Blocks:
 
 def open_blocks(source: Path, *, columns: Sequence[str], types: Mapping[str, str]) -> Blocks:
     """The table of a file. Raises `NotFound`, and `BadInput` or `Problems` for what the model cannot be given."""
+    found = _opened(source, types)
+    _check(found.schema, source, columns, types)
+    return Blocks(schema=found.schema, rows=found.rows, blocks=_guarded(found.blocks, source))
+
+
+def columns_of(source: Path) -> list[str]:
+    """The names of a file's columns. Raises `NotFound` and `BadInput`."""
+    return list(_opened(source, {}).schema.names)
+
+
+def read(source: Path, *, types: Mapping[str, str]) -> pa.Table:
+    """The whole table of a file. Raises `NotFound` and `BadInput`."""
+    found = _opened(source, types)
+    _check(found.schema, source, (), {})
+    return pa.concat_tables([found.schema.empty_table(), *_guarded(found.blocks, source)])
+
+
+def _opened(source: Path, types: Mapping[str, str]) -> Blocks:
     if not source.is_file():
         raise NotFound(f"There is no file {source}.", value=str(source))
     ending = _ending(source)
     try:
-        found = _parquet(source) if ending == ".parquet" else _csv(source, types)
+        return _parquet(source) if ending == ".parquet" else _csv(source, types)
     except pa.ArrowInvalid as error:
         raise _unreadable(source, error) from error
-    _check(found.schema, source, columns, types)
-    return Blocks(schema=found.schema, rows=found.rows, blocks=_guarded(found.blocks, source))
 
 
 def _ending(file: Path) -> str:
