@@ -15,9 +15,11 @@ from typing import Any, Protocol
 
 from towpath.core.contract import Contract
 from towpath.core.evidence import Finding, Record, RecordKind
+from towpath.core.identity import Identity, Kind, Proof, Role
 from towpath.core.looks import Look
 from towpath.core.rollout import Rollout, Telemetry
 from towpath.core.rollout_policy import RolloutPolicy
+from towpath.core.tampering import Tampering
 
 # --- the record -------------------------------------------------------------------------------------------------------
 
@@ -193,6 +195,90 @@ class Objects(Protocol):
         ...
 
     def has(self, digest: str) -> bool: ...
+
+
+# --- who acts --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenGrant:
+    """What a new local token shall say: whose it is, under which account, and what it may."""
+
+    person: str
+    account: str
+    kind: Kind
+    grants: Mapping[str, frozenset[Role]]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """A local token as the installation knows it. The secret is known to nobody but who was given it."""
+
+    token_id: str
+    person: str
+    account: str
+    kind: Kind
+    grants: Mapping[str, frozenset[Role]]
+    issued_by: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+    def identity(self) -> Identity:
+        """Who acts with it."""
+        return Identity(
+            person=self.person,
+            account=self.account,
+            kind=self.kind,
+            proof=Proof.TOKEN,
+            credential=self.token_id,
+            issued_by=self.issued_by,
+            grants=self.grants,
+        )
+
+
+class Tokens(Protocol):
+    """The local tokens of an installation, in the ledger's database. Making or revoking one is a record of its own."""
+
+    def any(self) -> bool:
+        """Whether one was ever made, be it revoked or expired since. From then on a name alone does nothing."""
+        ...
+
+    def create(self, wanted: TokenGrant, *, by: Identity, closed: bool = False) -> tuple[Token, str]:
+        """Make a token; returns it, and the text that proves it, which nobody can look up again.
+
+        `closed`: whether the installation asks for proof already, without any token (it has an OpenID provider). Else
+        the first token must be a person's with platform-admin everywhere: raises `Denied`. Raises `Unauthenticated`
+        when `by` is a name that was only claimed, and tokens were made meanwhile.
+        """
+        ...
+
+    def identify(self, text: str) -> Identity:
+        """Who holds that token. Raises `Unauthenticated` for one that is unknown, revoked, expired or changed."""
+        ...
+
+    def all(self) -> tuple[Token, ...]:
+        """Every token that was ever made, the oldest first."""
+        ...
+
+    def revoke(self, token_id: str, *, by: Identity, reason: str) -> Token:
+        """Let a token prove nothing any more. Raises `NotFound`; one that is revoked already stays as it is."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class IdentityProvider(Protocol):
+    """The organisation's OpenID provider."""
+
+    def identify(self, token: str, *, now: datetime) -> Identity:
+        """Who the provider says holds that token, with the roles that their groups have here.
+
+        Raises `Unauthenticated`, with the check that failed and without the token, and `Unreachable` while the
+        provider is down and its keys are not known.
+        """
+        ...
 
 
 # --- keys and signatures ----------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from towpath.ports import (
     Rollouts,
     Runtimes,
     Sources,
+    Tokens,
     Transforms,
 )
 from towpath.project import Project
@@ -89,6 +90,14 @@ def open_rollouts(settings: Settings, *, via: str | None = None) -> Rollouts:
     from towpath.ledger.rollouts import SqlRollouts
 
     return SqlRollouts.at(settings.ledger, clock=now, keys=open_keys(settings), via=via)
+
+
+def open_tokens(settings: Settings) -> Tokens:
+    """The local tokens, in the ledger's database."""
+    from towpath.ledger.tokens import SqlTokens
+
+    prepare(settings)
+    return SqlTokens.at(settings.ledger, clock=now, keys=open_keys(settings))
 
 
 def open_models(settings: Settings) -> Models:

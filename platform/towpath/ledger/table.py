@@ -54,3 +54,20 @@ rollouts = Table(
         postgresql_where=text("is_open = 1"),
     ),
 )
+
+tokens = Table(
+    "towpath_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("secret_sha256", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("grants", Text, nullable=False),
+    Column("issued_by", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("revoked_at", Text),
+    Column("signer", Text),
+    Column("signature", Text),
+)
