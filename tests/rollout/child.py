@@ -1,5 +1,6 @@
-"""A scripted rollout in processes that are killed: `python child.py TEMPLATE.db FOLDER STORY POINTS EVERY`.
+"""A scripted rollout in processes that are killed: `python child.py TEMPLATE FOLDER STORY POINTS EVERY`.
 
+TEMPLATE is the URL of a database with a rollout that was just started; every point has a copy of its own.
 The script is a function of the committed row alone, so an interrupted rollout sees the same evidence at the same times.
 For each point of a writing transaction, a forked process kills itself there (SIGKILL), and another goes on to the end.
 What is left after the kill and at the end is written as JSON Lines; the first line is the rollout that was not
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
 from rollout import story
+from rollout.copies import copies
 from rollout.house import PROJECT, Told
 from towpath.core.rollout import Phase, Rollout
 from towpath.ledger.rollouts import SqlRollouts
@@ -53,9 +55,8 @@ def world(row: Rollout, baked: tuple[Any, ...]) -> tuple[datetime, tuple[Any, ..
     return now, ()
 
 
-def go_on(file: Path, baked: tuple[Any, ...], *, watch: Callable[[Rollout], None] = lambda _: None) -> None:
+def go_on(url: str, baked: tuple[Any, ...], *, watch: Callable[[Rollout], None] = lambda _: None) -> None:
     """Tick until the rollout has ended."""
-    url = f"sqlite:///{file}"
     told = Told()
     with SqlLedger.open(url, clock=_clock) as ledger, SqlRollouts.at(url, clock=_clock) as rollouts:
         ports = CanaryPorts(ledger=ledger, rollouts=rollouts, evidence=told, actor="controller")
@@ -70,9 +71,8 @@ def go_on(file: Path, baked: tuple[Any, ...], *, watch: Callable[[Rollout], None
     raise RuntimeError("the rollout does not end")
 
 
-def left(file: Path) -> dict[str, Any]:
+def left(url: str) -> dict[str, Any]:
     """What lies in the database: the row, every decision, the champions, and whether the chain is whole."""
-    url = f"sqlite:///{file}"
     with SqlLedger.open(url, clock=_clock) as ledger, SqlRollouts.at(url, clock=_clock) as rollouts:
         row = rollouts.history(PROJECT)[0]
         return {
@@ -95,33 +95,32 @@ def _clock() -> datetime:
 
 def _unsynced(connection: Any, *_: object) -> None:
     """A killed process loses nothing that the kernel has; waiting for the disk would take most of the time."""
-    connection.execute("PRAGMA synchronous = OFF")
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
-def main(template: Path, folder: Path, name: str, points: str, every: int) -> None:
+def main(template: str, folder: Path, name: str, points: str, every: int) -> None:
     event.listen(Pool, "checkout", _unsynced)
-    baked = STORIES[name]
+    baked, databases = STORIES[name], copies(template, folder)
     rows: list[dict[str, Any]] = []
-    whole = folder / "whole.db"
-    shutil.copyfile(template, whole)
+    whole = databases.make("whole")
     go_on(whole, baked, watch=lambda row: rows.append(row.model_dump(mode="json", exclude={"lease_until"})))
     _say(rows=rows, **left(whole))
+    databases.drop("whole")
     for point in count(every, every):
-        file = folder / f"{point}.db"
-        shutil.copyfile(template, file)
-        killed, where = _forked(lambda file=file, point=point: _mortal(file, baked, point, points))  # type: ignore[misc]
-        after = left(file)
-        go_on(file, baked)
-        _say(killed=killed, where=where, after=after, end=left(file))
-        for stale in folder.glob(f"{point}.db*"):
-            stale.unlink()
+        url = databases.make(f"at_{point}")
+        killed, where = _forked(lambda url=url, point=point: _mortal(url, baked, point, points))  # type: ignore[misc]
+        after = left(url)
+        go_on(url, baked)
+        _say(killed=killed, where=where, after=after, end=left(url))
+        databases.drop(f"at_{point}")
         if not killed:
             return
 
 
-def _mortal(file: Path, baked: tuple[Any, ...], point: int, points: str) -> None:
+def _mortal(url: str, baked: tuple[Any, ...], point: int, points: str) -> None:
     _die_at(point, [*STATEMENTS, *COMMITS] if points == "all" else COMMITS)
-    go_on(file, baked)
+    go_on(url, baked)
 
 
 def _die_at(point: int, targets: list[tuple[Any, str]]) -> None:
@@ -171,4 +170,4 @@ def _say(**line: object) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]))
