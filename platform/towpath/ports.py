@@ -20,6 +20,7 @@ from towpath.core.looks import Look
 from towpath.core.rollout import Rollout, Telemetry
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.tampering import Tampering
+from towpath.core.tampering import Tampering
 
 # --- the record -------------------------------------------------------------------------------------------------------
 
@@ -46,15 +47,22 @@ class Fault:
 
     sequence: int
     what: str
+    kind: Tampering | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of reading the whole chain. `head` is the hash of the last record (None when empty)."""
+    """The result of reading the whole chain. `head` is the hash of the last record (None when empty).
+
+    `faults`: all that is wrong, row by row. `verdict`: the first bad record and what was done to it; None when whole.
+    `signed`: how many records have a signature by a trusted key, which was checked.
+    """
 
     records: int
     head: str | None
     faults: tuple[Fault, ...]
+    verdict: Fault | None = None
+    signed: int = 0
 
     @property
     def whole(self) -> bool:

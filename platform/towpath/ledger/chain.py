@@ -1,15 +1,14 @@
-"""The chain, without a database: what a record's hash covers, and how a chain is verified.
+"""The chain, without a database: what a record's hash covers, and what a row must be.
 
 A record's hash is the SHA-256 of the canonical JSON (RFC 8785) of every other field but the signature, among them the
-hash of the record before. So whoever changes, removes, inserts or swaps records without recomputing every later hash is found, and the
-place named. Two things no chain can show by itself: that records were cut off its end, and that somebody with the means
-to switch the triggers off rewrote it whole. Both are found by comparing `Verification.head` and `Verification.records`
-with a pair that was noted elsewhere.
+hash of the record before. So whoever changes, removes, inserts or swaps records without recomputing every later hash is
+found, and the place named. Whoever recomputes them lacks the key that signs them (`signing`). One thing no chain can
+show by itself: that records were cut off its end. It is found by comparing with a checkpoint that was kept elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,7 +19,7 @@ from towpath.core import digest as digests
 from towpath.core.errors import BadInput, IntegrityError
 from towpath.core.evidence import Entry, Record, RecordKind
 from towpath.ledger.canonical import canonical, parse, stamp
-from towpath.ports import Draft, Fault, Verification
+from towpath.ports import Draft
 
 GATE = "integrity.ledger"
 UNREADABLE = (
@@ -200,53 +199,6 @@ def _first(error: BaseException) -> str:
         first = error.errors(include_url=False, include_input=False)[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     return str(error).rstrip(".") or type(error).__name__
-
-
-def verify_records(records: Iterable[Record]) -> Verification:
-    """Verify a whole chain, from its first record, in the order given."""
-    return verify_stored(store(record) for record in records)
-
-
-def verify_stored(rows: Iterable[Stored | Fault]) -> Verification:
-    """Verify a whole chain as it lies, one row at a time; a `Fault` among them is a row that could not be read."""
-    faults: list[Fault] = []
-    place = _Place(sequence=0, hash=None, known=True)
-    count = 0
-    for row in rows:
-        count += 1
-        if isinstance(row, Fault):
-            faults.append(row)
-            place = _Place(sequence=place.sequence + 1, hash=None, known=False)
-            continue
-        faults.extend(Fault(sequence=row.sequence, what=what) for what in contradictions(row))
-        faults.extend(_misplaced(row, place))
-        if row.sequence > place.sequence:
-            place = _Place(sequence=row.sequence, hash=row.hash, known=True)
-    return Verification(records=count, head=place.hash, faults=tuple(faults))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where the chain stands: the last sequence and hash. `known` is false behind a row that could not be read."""
-
-    sequence: int
-    hash: str | None
-    known: bool
-
-
-def _misplaced(row: Stored, last: _Place) -> Iterator[Fault]:
-    """What is wrong between a record and the one before it. Behind a gap there is no hash to compare with."""
-    if row.sequence <= last.sequence:
-        what = f"It stands behind record {last.sequence}: it is there twice or out of order."
-        yield Fault(sequence=row.sequence, what=what)
-    elif (missing := row.sequence - last.sequence - 1) > 0:
-        first = last.sequence + 1
-        are = f"Record {first} is" if missing == 1 else f"Records {first} to {row.sequence - 1} are"
-        yield Fault(sequence=first, what=f"{are} missing before record {row.sequence}.")
-    elif last.known and row.previous != last.hash:
-        stands = f"record {last.sequence} has the hash {last.hash}" if last.hash else "there is none before it"
-        what = f"It follows {row.previous}, but {stands}: one of the two was replaced."
-        yield Fault(sequence=row.sequence, what=what)
 
 
 def contradictions(stored: Stored) -> list[str]:

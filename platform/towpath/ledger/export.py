@@ -1,7 +1,7 @@
 """The chain as a file: JSON Lines, one record a line in canonical form (RFC 8785), verified without the database.
 
 Each line holds every field of a record, its body as a value. The hash of a line is the SHA-256 of its canonical form
-without the field `hash`, so any implementation of RFC 8785 can verify the file.
+without the fields `hash` and `signature`, so any implementation of RFC 8785 can verify the file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from towpath.core.evidence import Record
 from towpath.ledger import chain
 from towpath.ledger.canonical import canonical, parse
 from towpath.ledger.chain import Stored
+from towpath.ledger.trust import Trust
+from towpath.ledger.verification import verify_stored
 from towpath.ports import Fault, Verification
 
 
@@ -29,9 +31,12 @@ def export(records: Iterable[Record], stream: BinaryIO) -> int:
     return count
 
 
-def verify_export(stream: BinaryIO) -> Verification:
-    """Verify an exported ledger as `SqlLedger.verify` would. Lines cut off the end leave no trace but another head."""
-    return chain.verify_stored(_rows(stream))
+def verify_export(stream: BinaryIO, *, trust: Trust | None = None) -> Verification:
+    """Verify an exported ledger as `SqlLedger.verify` would. Lines cut off the end leave no trace but another head.
+
+    Without `trust` signatures are not looked at.
+    """
+    return verify_stored(_rows(stream), trust=trust)
 
 
 def read_export(stream: BinaryIO) -> Iterator[Record]:

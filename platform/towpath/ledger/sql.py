@@ -16,6 +16,8 @@ from towpath.ledger.chain import Stored
 from towpath.ledger.engine import Database, connect
 from towpath.ledger.signing import Pen
 from towpath.ledger.table import records
+from towpath.ledger.trust import Trust
+from towpath.ledger.verification import verify_stored
 from towpath.ports import Draft, Keys, Verification
 
 _PAGE: Final = 256  # rows held in memory at once
@@ -122,14 +124,17 @@ class SqlLedger:
             after = page[-1].sequence
 
     def verify(self) -> Verification:
-        """Recompute every hash, digest and link, over one state of the whole table, a page in memory at a time.
+        """Recompute every hash, digest, link and signature, over one state of the whole table, a page at a time.
 
         See `towpath.ledger.chain` for what a chain cannot show by itself.
         """
         with self._database.reading() as connection:
             query = _rows().order_by(records.c.sequence).execution_options(yield_per=_PAGE)
             with connection.execute(query) as result:
-                return chain.verify_stored(_stored(row) for row in result.mappings())
+                return verify_stored((_stored(row) for row in result.mappings()), trust=self._trust())
+
+    def _trust(self) -> Trust | None:
+        return Trust.of(self._pen.keys) if self._pen.keys is not None else None
 
 
 def keyed(connection: Connection, key: str | None) -> Record | None:
