@@ -15,6 +15,7 @@ from towpath.path import ORDER
 from towpath.ports import (
     Evidence,
     FeatureStore,
+    IdentityProvider,
     Keys,
     Ledger,
     Models,
@@ -98,6 +99,23 @@ def open_tokens(settings: Settings) -> Tokens:
 
     prepare(settings)
     return SqlTokens.at(settings.ledger, clock=now, keys=open_keys(settings))
+
+
+def open_provider(settings: Settings) -> IdentityProvider | None:
+    """The OpenID provider whose tokens are accepted; None where none is named. It is asked at the first token."""
+    if settings.oidc_issuer is None:
+        return None
+    from towpath.adapters.oidc_grants import GrantsFile, read
+    from towpath.adapters.oidc_keys import ProviderKeys
+    from towpath.adapters.oidc_tokens import OidcTokens
+
+    return OidcTokens(
+        ProviderKeys(settings.oidc_issuer),
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        person=settings.oidc_person,
+        grants=read(settings.oidc_grants) if settings.oidc_grants is not None else GrantsFile(),
+    )
 
 
 def open_models(settings: Settings) -> Models:
