@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from towpath.adapters.prediction_log_compaction import Compaction
     from towpath.adapters.prediction_log_labels import LabelTables
     from towpath.adapters.s3_client import S3Settings
+    from towpath.stages.attest import Attesting
+    from towpath.stages.supply import Supply
     from towpath.stages.work import Ports, Work
 
 
@@ -133,6 +135,38 @@ def open_runtimes(settings: Settings) -> Runtimes:  # noqa: ARG001 - like the ot
     return ServingRuntimes()
 
 
+def open_supply() -> Supply:
+    """What scans, signs and lists a model's files. Its libraries are imported when they are used: they cost seconds."""
+    from towpath.adapters.bill_of_materials_cyclonedx import CycloneDxBills
+    from towpath.adapters.mlflow_models_types import unreviewed
+    from towpath.adapters.model_scan_scanner import ModelScanner
+    from towpath.adapters.model_signing_openssf import OpenSsfSigner
+    from towpath.adapters.statements_intoto import InTotoStatements
+    from towpath.stages.supply import Supply
+
+    return Supply(
+        scanner=ModelScanner(types=unreviewed),
+        signer=OpenSsfSigner(),
+        statements=InTotoStatements(),
+        bills=CycloneDxBills(),
+    )
+
+
+def open_attesting(settings: Settings, *, ledger: Ledger, actor: str) -> Attesting:
+    """What attesting and verifying a candidate's files takes, without its project's folder."""
+    from towpath.stages.attest import Attesting
+
+    return Attesting(
+        ledger=ledger,
+        objects=open_objects(settings),
+        models=open_models(settings),
+        keys=open_keys(settings),
+        supply=open_supply(),
+        scratch=settings.state / "scratch",
+        actor=actor,
+    )
+
+
 def onnx_signature(file: Path) -> dict[str, object]:
     """What a compiled ONNX model takes and gives, as JSON."""
     from towpath.adapters.runtime_onnx import signature_of
@@ -222,6 +256,8 @@ def open_ports(settings: Settings) -> Ports:
         models=MlflowModels(settings.mlflow, artifacts=_artifacts(settings)),
         drift=EvidentlyDrift(),
         runtimes=open_runtimes(settings),
+        keys=open_keys(settings),
+        supply=open_supply(),
     )
 
 

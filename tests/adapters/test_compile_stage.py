@@ -11,6 +11,8 @@ import pytest
 
 from adapters.fitted_models import COLUMNS, TYPES, fitted, visits
 from towpath.adapters.mlflow_models_saved import save
+from towpath.adapters.mlflow_models_types import unreviewed
+from towpath.adapters.model_scan_scanner import ModelScanner
 from towpath.adapters.runtimes import ServingRuntimes
 from towpath.core.evidence import Outcome, Severity, worst
 from towpath.core.serving import Serving
@@ -67,7 +69,7 @@ def serve(kind: str, folder: Path, runtimes: Runtimes, *, tolerance: float = 1e-
     saved = folder / "saved"
     save(fitted(kind), example=HOLDOUT, prediction=fitted(kind).predict_proba(HOLDOUT)[:, 1], folder=saved)
     work = SimpleNamespace(
-        ports=SimpleNamespace(runtimes=runtimes),
+        ports=SimpleNamespace(runtimes=runtimes, supply=SimpleNamespace(scanner=ModelScanner(types=unreviewed))),
         project=SimpleNamespace(charter=SimpleNamespace(serving=Serving(parityTolerance=tolerance))),
     )
     return compiled(

@@ -219,6 +219,28 @@ GATES: dict[str, Gate] = _gates(
         required=True,
     ),
     Gate(
+        code="register.format",
+        stage=Stage.REGISTER,
+        asks="Is every file of the model of a format that runs no code when it is read?",
+        mend="Save the model with skops or as ONNX. Pickle in any form, links, archives that lead out of the folder and "
+        "unknown files are refused.",
+        required=True,
+    ),
+    Gate(
+        code="register.scan",
+        stage=Stage.REGISTER,
+        asks="Does the scanner find no code in the model's files?",
+        mend="Do not load it. Find out where the file comes from; `towpath model check FOLDER` shows every finding.",
+        required=True,
+    ),
+    Gate(
+        code="register.signature",
+        stage=Stage.REGISTER,
+        asks="Are the model's files signed, and does the signature verify with a trusted key?",
+        mend="Give the process a model key (TOWPATH_KEYS, `towpath key list`) and run the path again.",
+        required=True,
+    ),
+    Gate(
         code="register.model",
         stage=Stage.REGISTER,
         asks="Are the registered bytes the evaluated bytes?",
@@ -291,6 +313,12 @@ GATES: dict[str, Gate] = _gates(
         stage=Stage.REGISTER,
         asks="Are the stored model's bytes the bytes that were recorded?",
         mend="Do not serve it. Run the path again, and find out who can write the artifact store.",
+    ),
+    Gate(
+        code="integrity.attestation",
+        stage=Stage.REGISTER,
+        asks="Does a trusted, unrevoked key state that these are the candidate's digests?",
+        mend="Find out who wrote or signed it. After a revocation: `towpath model attest CANDIDATE`.",
     ),
     Gate(
         code="integrity.keys",

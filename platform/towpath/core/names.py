@@ -21,6 +21,8 @@ TAG_ENVIRONMENT: Final = "towpath.environment_digest"
 TAG_DECISION: Final = "towpath.decision"
 TAG_OUTCOME: Final = "towpath.outcome"
 EVIDENCE_FOLDER: Final = "evidence"
+BILL: Final = "bom.cdx.json"
+"""The model's bill of materials: CycloneDX's own suffix."""
 
 # The feature repository's environment, read by its definitions and its feature_store.yaml
 ENV_FEATURES: Final = "TOWPATH_FEATURES"

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from towpath.core.evidence import Candidate, Outcome
+from towpath.core.evidence import Candidate, Outcome, Severity
 from towpath.core.gates import Stage
 from towpath.measure.gates import cheaper_finding
 from towpath.measure.metrics import measure
 from towpath.stages.compile import Served, compiled
 from towpath.stages.serving import CHEAPER
+from towpath.stages.supply import refused
 from towpath.stages.train import CHECK_ROWS, fitted, ordered
 from towpath.stages.work import Work
 
@@ -34,6 +35,10 @@ def cheaper(candidate: Candidate, work: Work, *, holdout: pd.DataFrame, folder: 
     example = rows[columns].head(CHECK_ROWS)
     saved = folder / "saved"
     work.ports.models.save(model, example=example, prediction=model.predict_proba(example)[:, 1], folder=saved)
+    read = work.ports.supply.scanner.inspect(saved, subject=f"{CHEAPER}model")
+    if refused(read):
+        left = tuple(item.model_copy(update={"severity": Severity.WARNING}) for item in read)
+        return Served(kind=f"{CHEAPER}none", file=None, findings=left)
     model = work.ports.models.load(saved)
     served = compiled(
         model, saved, holdout=holdout, columns=columns, types=types, work=work, folder=folder / "compiled"
@@ -51,4 +56,4 @@ def cheaper(candidate: Candidate, work: Work, *, holdout: pd.DataFrame, folder: 
     )
     named = [one.model_copy(update={"subject": f"{CHEAPER}{one.subject}"}) for one in served.findings]
     good = finding.outcome is Outcome.PASS
-    return Served(kind=f"{CHEAPER}{served.kind}", file=served.file if good else None, findings=(finding, *named))
+    return Served(kind=f"{CHEAPER}{served.kind}", file=served.file if good else None, findings=(finding, *read, *named))

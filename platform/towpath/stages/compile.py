@@ -12,6 +12,7 @@ import pandas as pd
 
 from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.measure.parity import parity, reference
+from towpath.stages.supply import refused
 from towpath.stages.work import Work
 
 SKLEARN = "sklearn"
@@ -28,7 +29,7 @@ class Served:
     @property
     def chosen(self) -> Finding:
         """The finding of the runtime that serves."""
-        return next(finding for finding in self.findings if finding.subject == self.kind)
+        return next(item for item in self.findings if (item.code, item.subject) == ("register.parity", self.kind))
 
 
 def compiled(
@@ -41,7 +42,8 @@ def compiled(
     work: Work,
     folder: Path,
 ) -> Served:
-    """Convert the model in every known way, measure each, and take the first that passes.
+    """Convert the model in every known way, measure each, and take the first that passes. A conversion that the scanner
+    refuses is left out, unopened.
 
     `saved` is the model's verified folder: scikit-learn serves from it when no conversion passes, which a finding says.
     """
@@ -50,6 +52,11 @@ def compiled(
     findings: list[Finding] = []
     found: tuple[str, Path] | None = None
     for one in runtimes.compile(model, columns=columns, types=types, folder=folder):
+        read = work.ports.supply.scanner.inspect(one.file, subject=one.kind)
+        if refused(read):
+            findings += [finding.model_copy(update={"severity": Severity.WARNING}) for finding in read]
+            continue
+        findings += read
         with closing(runtimes.open(one.kind, one.file, columns=columns, types=types)) as runtime:
             findings.append(parity(runtime, truth, tolerance=tolerance))
         if found is None and findings[-1].outcome is Outcome.PASS:

@@ -1,15 +1,17 @@
-"""register: the model compiled for serving, a version in the registry that carries its evidence, and the model card."""
+"""register: the model scanned, compiled and signed, a version in the registry that carries its evidence, its card."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from towpath.core import names
+from towpath.core.bill import bill
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import Stage
 from towpath.core.terms import FACT, Terms
@@ -18,39 +20,53 @@ from towpath.measure.card import CardData, Cite, Feature, Figure, Judged, Plot, 
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Estimate
 from towpath.measure.slices import Group
+from towpath.project import environment
+from towpath.stages.attest import Attesting, attest, attest_first, sign
 from towpath.stages.cheaper import cheaper
 from towpath.stages.compile import Served, compiled
+from towpath.stages.supply import refused
 from towpath.stages.train import trained
 from towpath.stages.work import Work, begin, compose, write
 
 METRICS = {"roc_auc": "ROC AUC", "log_loss": "Log loss", "brier": "Brier score", "calibration": "Calibration error"}
 _UNITS = {"log_loss": "nats"}
-_RUNTIMES = "2"  # of the compiled form and the frozen terms; another number has every candidate registered anew
+_RUNTIMES = "3"  # of the compiled form, frozen terms and scan; another number registers every candidate anew
 
 
 def register(candidate: Candidate, work: Work) -> Candidate:
-    """Verify the stored model, compile it, register the version with tags, evidence and card under alias `candidate`.
+    """Verify and scan the stored model, compile it, sign it, register the version with its evidence, attest it.
 
-    The version number is the registry's and so no part of the entry's digest. Repeated after a kill, the version of the
-    same run is found and completed, not doubled.
+    A model whose files are refused is not loaded, and nothing is registered. The version number is the registry's and
+    so no part of the entry's digest. Repeated after a kill, the version of the same run is found and completed, not
+    doubled, and a candidate that was not attested is.
     """
     begun = begin(Stage.REGISTER, candidate, work, {"charter": work.project.charter_digest, "runtimes": _RUNTIMES})
     if begun.found is not None:
-        return candidate.append(begun.found)
+        grown = candidate.append(begun.found)
+        if "version" in begun.found.notes:
+            attest_first(grown, Attesting.of(work))
+        return grown
     run = trained(candidate.entry(Stage.TRAIN))
+    facts = {FACT: Terms.of(work.project.charter).body}
     with work.scratch() as folder:
         work.progress.step("the stored model, verified")
         saved = work.ports.models.verified(run, target=folder / "model")
-        findings = [_registered(run.model_digest)]
-        work.progress.step("compile and compare")
-        served = _served(candidate, work, saved, folder)
-        findings += [finding for one in served for finding in one.findings]
+        work.progress.step("its files, scanned")
+        findings = [_registered(run.model_digest), *work.ports.supply.scanner.inspect(saved, subject="model")]
         subjects = [
             Subject(kind="model", name=work.name, digest=run.model_digest),
             Subject(kind="charter", name=work.name, digest=begun.inputs["charter"]),
         ]
-        subjects += [work.store("runtime", one.kind, one.file) for one in served if one.file is not None]
-        facts = {FACT: Terms.of(work.project.charter).body}
+        if refused(findings):
+            return write(begun, compose(begun, subjects=subjects, findings=findings, facts=facts), work)
+        work.progress.step("compile and compare")
+        made = _served(candidate, work, saved, folder)
+        findings += [finding for one in made.served for finding in one.findings]
+        compiled_files = {one.kind: one.file for one in made.served if one.file is not None}
+        subjects += [work.store("runtime", kind, file) for kind, file in compiled_files.items()]
+        work.progress.step("signature")
+        signed = sign(saved, compiled_files, Attesting.of(work))
+        findings.append(signed.finding)
         draft = compose(begun, subjects=subjects, findings=findings, facts=facts)
         work.progress.step("registry")
         registered = work.ports.models.register(
@@ -66,6 +82,7 @@ def register(candidate: Candidate, work: Work) -> Candidate:
         )
         work.progress.step("model card")
         files = [*_card(candidate, work, registered.version, folder, findings), _evidence(candidate, folder)]
+        files.append(_bill(candidate, work, registered.version, made.architecture, subjects, folder))
         work.ports.models.attach(run.run_id, files, folder=names.EVIDENCE_FOLDER)
         entry = compose(
             begun,
@@ -75,7 +92,9 @@ def register(candidate: Candidate, work: Work) -> Candidate:
             notes={"registered_model": registered.name, "version": registered.version},
             attachments=work.attach(*(file for file in files if file.suffix != ".png")),  # plots are evaluate's
         )
-        return write(begun, entry, work)
+        grown = write(begun, entry, work)
+        attest(grown, signed, Attesting.of(work))
+        return grown
 
 
 def _registered(model_digest: str) -> Finding:
@@ -88,14 +107,23 @@ def _registered(model_digest: str) -> Finding:
     )
 
 
-def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> list[Served]:
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """How a model will be served, the cheaper one included, and what kind of model it is in a word."""
+
+    served: list[Served]
+    architecture: str
+
+
+def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> _Made:
     """How the verified model of `saved` will be served, measured on the holdout, and the cheaper one when declared."""
     facts: Any = candidate.entry(Stage.TRAIN).facts
     holdout = pd.read_parquet(
         work.ports.objects.fetch(candidate.entry(Stage.FEATURIZE).subject("features", "holdout").digest)
     )
+    model = work.ports.models.load(saved)
     main = compiled(
-        work.ports.models.load(saved),
+        model,
         saved,
         holdout=holdout,
         columns=list(facts["inputs"]),
@@ -104,7 +132,22 @@ def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> list
         folder=folder / "compiled",
     )
     second = cheaper(candidate, work, holdout=holdout, folder=folder / "cheaper")
-    return [main] if second is None else [main, second]
+    last = model.steps[-1][1] if hasattr(model, "steps") else model  # of a pipeline, the estimator
+    return _Made(served=[main] if second is None else [main, second], architecture=type(last).__name__)
+
+
+def _bill(
+    candidate: Candidate, work: Work, version: str, architecture: str, subjects: Sequence[Subject], folder: Path
+) -> Path:
+    made = bill(
+        candidate,
+        work.project.charter,
+        version=version,
+        architecture=architecture,
+        files=[item for item in subjects if item.kind == "runtime"],
+        environment=environment(),
+    )
+    return work.ports.supply.bills.write(made, folder / names.BILL)
 
 
 def _evidence(candidate: Candidate, folder: Path) -> Path:
@@ -174,7 +217,7 @@ def _data(
             Plot(file=file.name, title=file.stem.capitalize(), png=file.read_bytes(), cite=cites[Stage.EVALUATE])
             for file in pictures
         ],
-        serving=[finding.reason for finding in findings if finding.code != "register.model"],
+        serving=[item.reason for item in findings if item.code in ("register.parity", "register.cheaper")],
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
+from towpath.core.bill import Bill
 from towpath.core.evidence import Finding, Outcome
 from towpath.core.statement import Claims
 from towpath.ports import Keys, TrustedKey
@@ -45,48 +46,6 @@ class Statements(Protocol):
     def signed(self, claims: Claims, *, model_signature: str, keys: Keys) -> dict[str, JsonValue]:
         """The statement of these claims, signed with the model key, as an envelope in JSON."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A component of a bill of materials: a dataset, a compiled file or a library."""
-
-    name: str
-    version: str
-    digest: str | None = None
-    rows: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A figure of the model card, with its interval and the slice that it is of."""
-
-    name: str
-    value: str
-    slice: str | None = None
-    interval: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bill:
-    """What a bill of materials says of a candidate. Digests as this project writes them."""
-
-    name: str
-    version: str
-    candidate: str
-    purpose: str
-    owner: str
-    risk: str
-    architecture: str
-    model_digest: str
-    inputs: Sequence[str]
-    target: str
-    metrics: Sequence[Measured]
-    datasets: Sequence[Part]
-    files: Sequence[Part]
-    libraries: Sequence[Part]
-    limitations: Sequence[str]
-    properties: Mapping[str, str]
 
 
 class Bills(Protocol):

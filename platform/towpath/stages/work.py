@@ -22,6 +22,7 @@ from towpath.ports import (
     Draft,
     DriftReports,
     FeatureStore,
+    Keys,
     Ledger,
     Models,
     Objects,
@@ -32,6 +33,7 @@ from towpath.ports import (
 )
 from towpath.project import Project
 from towpath.stages.scratch import made
+from towpath.stages.supply import Supply
 
 _MEDIA = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".md": "text/markdown"}
 
@@ -49,6 +51,8 @@ class Ports:
     models: Models
     drift: DriftReports
     runtimes: Runtimes
+    keys: Keys
+    supply: Supply
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,111 @@
+"""attested: the proof that everything asks for before it loads a model: a trusted key states what the candidate is.
+
+The statement names the candidate's digest and those of its model, saved folder, compiled files and charter. Files are
+compared with these digests when they are fetched; so what is loaded is, byte for byte, what was signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from towpath.core import digest as digests
+from towpath.core import statement as statements
+from towpath.core.errors import IntegrityError
+from towpath.core.evidence import Candidate, Record, RecordKind
+from towpath.core.statement import GATE, Claims
+from towpath.ports import Keys, Ledger, Purpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attested:
+    """The proof that a trusted key states a candidate's digests. Only `require_attested` makes it."""
+
+    candidate: str
+    subjects: Mapping[str, str]
+    key_id: str
+    model_signature: str
+    record: str
+
+    def require(self, name: str, digest: str) -> None:
+        """Raises `IntegrityError` unless that part of the candidate has that digest."""
+        if self.subjects.get(name) != digest:
+            raise IntegrityError(
+                f"The attestation of {self.candidate} states no {name} with digest {digests.short(digest)}.",
+                gate=GATE,
+                value=digest,
+                hint="Do not load it: nobody signed these bytes for this candidate.",
+            )
+
+
+def attestations(ledger: Ledger, claims: Claims) -> list[Record]:
+    """The attestations written of a candidate, the newest first; what they are worth is not asked."""
+    found = ledger.records(project=claims.project, candidate=claims.candidate, kind=RecordKind.ATTESTATION)
+    return list(found)[::-1]
+
+
+def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims) -> Attested:
+    """The newest attestation that holds: signed by a trusted key that is not revoked, about exactly this candidate.
+
+    Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest.
+    """
+    claims = of if isinstance(of, Claims) else statements.claims(of)
+    first: IntegrityError | None = None
+    for record in attestations(ledger, claims):
+        try:
+            return _proven(record, keys, claims)
+        except IntegrityError as error:
+            first = first or error
+    if first is not None:
+        raise first
+    raise IntegrityError(
+        f"{claims.candidate} has no attestation: nobody signed what it is.",
+        gate=GATE,
+        value=claims.candidate,
+        hint=f"A platform admin can sign what was registered: `towpath model attest {claims.candidate}`.",
+    )
+
+
+def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
+    """Nothing of the payload is read before its signature is good."""
+    key_id, signature, payload = statements.unwrapped(record.body.get("envelope"))
+    key = keys.trusted(Purpose.MODEL).get(key_id)
+    if key is None or key.revoked_at is not None:
+        raise untrusted(key_id, claims.candidate, revoked=key is not None)
+    if not keys.verifies(Purpose.MODEL, key_id, statements.pae(statements.PAYLOAD_TYPE, payload), signature):
+        raise IntegrityError(
+            f"The attestation of {claims.candidate} is not signed by key {key_id}, as it says.",
+            gate=GATE,
+            value=key_id,
+            hint="It was changed after it was signed, or never signed. Find out who wrote it.",
+        )
+    statement = statements.parsed(payload)
+    bundle: Any = statement.predicate.get("modelSignature")
+    other = statements.disagreement(statement, claims)
+    if other is None and bundle != record.body.get("model_signature"):
+        other = "it names another signature of the model"
+    if other is not None:
+        raise IntegrityError(
+            f"The attestation of {claims.candidate} is about something else: {other}.",
+            gate=GATE,
+            value=claims.candidate,
+            hint="A statement about one candidate proves nothing of another. Find out who wrote it.",
+        )
+    return Attested(
+        candidate=claims.candidate,
+        subjects=claims.subjects,
+        key_id=key_id,
+        model_signature=str(bundle),
+        record=record.hash,
+    )
+
+
+def untrusted(key_id: str, what: str, *, revoked: bool) -> IntegrityError:
+    """The error for a signature by a key that counts for nothing."""
+    return IntegrityError(
+        f"The signature of {what} is by key {key_id}, which {'was revoked' if revoked else 'nobody trusts'}.",
+        gate=GATE,
+        value=key_id,
+        hint="`towpath key list` shows the keys; a platform admin attests anew: `towpath model attest CANDIDATE`.",
+    )
