@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from towpath.core import digest as digests
+from towpath.core.statement import Claims
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model, Plan, Split
 from towpath.gateway.schema import View, schema
@@ -91,6 +92,7 @@ def approved(name: str, columns: Sequence[str], version: str = "1") -> Approved:
         run=ModelRun(run_id=name, model_id=name, model_digest=digest, artifact_digest=digest),
         runtime=None,
         cheaper=None,
+        claims=Claims(project="shop", candidate=name, digest=digest, subjects={}, stages={}),
     )
 
 

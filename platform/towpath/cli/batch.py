@@ -54,13 +54,16 @@ def batch(
     from towpath import wiring
     from towpath.cli import opening
     from towpath.cli.progress import StageProgress
+    from towpath.core.access import Action
     from towpath.project import load as load_project
     from towpath.stages import batch as scoring
     from towpath.stages import batch_join
+    from towpath.stages.attested import require_attested
     from towpath.stages.serving import load
 
     settings, loaded = opening.settings(), load_project(project)
     charter = loaded.charter
+    opening.acting(settings, None, Action.BATCH, charter.project)
     scoring.require_two(source, target)
     job = scoring.Job(
         project=charter.project,
@@ -88,6 +91,7 @@ def batch(
         runtime = load(
             approved,
             approved.runtime,
+            attested=require_attested(ledger, wiring.open_keys(settings), approved.claims),
             objects=wiring.open_objects(settings),
             models=lambda: wiring.open_models(settings),
             runtimes=wiring.open_runtimes(settings),

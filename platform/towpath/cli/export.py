@@ -54,6 +54,7 @@ def export(
                 objects=wiring.open_objects(settings),
                 models=wiring.open_models(settings),
                 runtimes=wiring.open_runtimes(settings),
+                keys=wiring.open_keys(settings),
                 signature=wiring.onnx_signature,
                 told=progress.step,
             ),

@@ -222,8 +222,8 @@ GATES: dict[str, Gate] = _gates(
         code="register.format",
         stage=Stage.REGISTER,
         asks="Is every file of the model of a format that runs no code when it is read?",
-        mend="Save the model with skops or as ONNX. Pickle in any form, links, archives that lead out of the folder and "
-        "unknown files are refused.",
+        mend="Save the model with skops or as ONNX. Pickle in any form, links, archives that lead out of the folder "
+        "and unknown files are refused.",
         required=True,
     ),
     Gate(

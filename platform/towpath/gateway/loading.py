@@ -12,8 +12,9 @@ from pathlib import Path
 from towpath.core.evidence import Subject
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model
-from towpath.ports import Models, Objects, Runtime, Runtimes
+from towpath.ports import Keys, Ledger, Models, Objects, Runtime, Runtimes
 from towpath.stages import scratch
+from towpath.stages.attested import Attested, require_attested
 from towpath.stages.scratch import Scratch
 from towpath.stages.serving import Approved, load
 
@@ -29,30 +30,37 @@ class Stores:
     objects: Objects
     models: Callable[[], Models]
     runtimes: Runtimes
+    keys: Keys
     scratch: Path
 
 
 class Loader:
     """Loaded models by candidate. `get` and `retire` are for one thread, which may be another than the loop's."""
 
-    def __init__(self, stores: Stores, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, stores: Stores, loop: asyncio.AbstractEventLoop, ledger: Ledger) -> None:
         self._stores = stores
         self._loop = loop
+        self._ledger = ledger
         self._loaded: dict[str, Model] = {}
 
     def get(self, approved: Approved) -> Model:
-        """The model, verified and loaded. Raises `IntegrityError` for other bytes than were recorded."""
+        """The model, verified and loaded. Raises `IntegrityError` for other bytes than were recorded.
+
+        Its attestation is proven every time, also of a model that is loaded: its key may have been revoked meanwhile.
+        """
+        attested = require_attested(self._ledger, self._stores.keys, approved.claims)
         found = self._loaded.get(approved.digest)
         if found is None:
-            found = self._loaded[approved.digest] = self._model(approved)
+            found = self._loaded[approved.digest] = self._model(approved, attested)
             _log.info("loaded %s as %s", approved.candidate, found.main.runtime.kind)
         return found
 
-    def _model(self, approved: Approved) -> Model:
+    def _model(self, approved: Approved, attested: Attested) -> Model:
         folders: list[Scratch] = []
         try:
-            main = self._open(approved, approved.runtime, folders)
-            cheaper = self._open(approved, approved.cheaper, folders) if approved.cheaper is not None else None
+            main = self._open(approved, approved.runtime, attested, folders)
+            second = approved.cheaper
+            cheaper = self._open(approved, second, attested, folders) if second is not None else None
         except BaseException:
             _remove(folders)
             raise
@@ -76,12 +84,13 @@ class Loader:
             model.close()
         self._loaded.clear()
 
-    def _open(self, approved: Approved, subject: Subject | None, folders: list[Scratch]) -> Runtime:
+    def _open(self, approved: Approved, subject: Subject | None, attested: Attested, folders: list[Scratch]) -> Runtime:
         """The runtime from a folder of its own, which one in another process needs again when that is killed."""
         folders.append(scratch.make(self._stores.scratch))
         runtime = load(
             approved,
             subject,
+            attested=attested,
             objects=self._stores.objects,
             models=self._stores.models,
             runtimes=self._stores.runtimes,

@@ -66,6 +66,7 @@ class Worker:
             objects=wiring.open_objects(settings),
             models=partial(wiring.open_models, settings),
             runtimes=wiring.open_runtimes(settings),
+            keys=wiring.open_keys(settings),
             scratch=settings.state / "scratch",
         )
         self._sources: list[Sources] = []
@@ -135,7 +136,7 @@ class Worker:
             sources = Sources(
                 ledger=ledger,
                 rollouts=rollouts,
-                loader=Loader(self._stores, self._loop),
+                loader=Loader(self._stores, self._loop, ledger),
                 readers=Readers(
                     partial(wiring.open_online, self._settings, project.repository),
                     state=self._settings.state,

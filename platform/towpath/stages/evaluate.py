@@ -19,6 +19,7 @@ from towpath.measure import gates, importance, leakage, plots, proxy, skew
 from towpath.measure.gates import Evaluation, Holdout
 from towpath.measure.importance import Importance
 from towpath.path import may_enter
+from towpath.stages.attested import require_attested
 from towpath.stages.train import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
 
@@ -73,6 +74,7 @@ def _fetch(candidate: Candidate, rival: ChampionRecord | None, work: Work, folde
         before = rival.candidate.entry(Stage.TRAIN)
         champion_columns = _listed(before.facts["inputs"])
         work.progress.step("the champion, verified")
+        require_attested(work.ports.ledger, work.ports.keys, rival.candidate)
         champion_model = work.ports.models.load(work.ports.models.verified(trained(before), target=folder / "champion"))
     return _Judged(
         train=frames["train"],

@@ -17,8 +17,10 @@ from towpath.core import digest as digests
 from towpath.core.errors import BadInput, Denied, Unwritable
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
+from towpath.core.names import BILL
 from towpath.measure.parity import parity, reference
-from towpath.ports import Ledger, Models, Objects, Runtimes
+from towpath.ports import Keys, Ledger, Models, Objects, Runtimes
+from towpath.stages.attested import require_attested
 from towpath.stages.serving import approved
 from towpath.stages.succession import require_whole
 
@@ -34,6 +36,7 @@ class Exporting:
     objects: Objects
     models: Models
     runtimes: Runtimes
+    keys: Keys
     signature: Callable[[Path], Mapping[str, object]]
     told: Callable[[str], None]
 
@@ -42,8 +45,8 @@ def export(candidate: Candidate, target: Path, *, tolerance: float, world: Expor
     """Write the bundle into a folder that is made; returns the finding of its parity.
 
     Raises `Denied` for a candidate that was refused, or whose ONNX form does not answer as scikit-learn does;
-    `IntegrityError` when the ledger, the data or the model is not what was recorded; `BadInput` for a folder that holds
-    something.
+    `IntegrityError` when the ledger, the data or the model is not what was recorded, or no trusted key states what it
+    is; `BadInput` for a folder that holds something.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BadInput(f"{target} is there already.", value=str(target), hint="Name a folder that does not exist.")
@@ -51,9 +54,11 @@ def export(candidate: Candidate, target: Path, *, tolerance: float, world: Expor
     if candidate.outcome is not Outcome.PASS:
         raise Denied(f"{candidate.id} did not pass; it is not exported.", value=candidate.id)
     found = approved(candidate)
+    attested = require_attested(world.ledger, world.keys, found.claims)
     with tempfile.TemporaryDirectory(prefix="towpath-export-") as scratch:
         folder = Path(scratch)
         world.told("the model, verified")
+        attested.require("saved", found.run.artifact_digest)
         model = world.models.load(world.models.verified(found.run, target=folder / "saved"))
         holdout = candidate.entry(Stage.FEATURIZE).subject("features", "holdout")
         given: dict[str, Any] = {"columns": found.columns, "types": found.types}
@@ -75,7 +80,8 @@ def export(candidate: Candidate, target: Path, *, tolerance: float, world: Expor
                 value=finding.measured,
                 hint=f"The charter's serving.parityTolerance is {tolerance:g}.",
             )
-        _write(candidate, found.model, file, finding, target, world.signature(file))
+        beside = {BILL: _bill(candidate, world.objects)}
+        _write(candidate, found.model, file, finding, target, world.signature(file), beside)
     return finding
 
 
@@ -86,6 +92,7 @@ def _write(
     finding: Finding,
     target: Path,
     signature: Mapping[str, object],
+    beside: Mapping[str, Path | None],
 ) -> None:
     """The bundle appears whole: it is put together beside its place."""
     try:
@@ -97,13 +104,14 @@ def _write(
         shutil.copyfile(model, folder / MODEL)
         shutil.copyfile(Path(__file__).with_name("edge_run.py"), folder / RUNNER)
         (folder / SIGNATURE).write_text(_json(signature), encoding="utf-8")
+        copied = {name: shutil.copyfile(file, folder / name) for name, file in beside.items() if file is not None}
         manifest = {
             "format": 1,
             "project": candidate.project,
             "candidate": candidate.id,
             "digest": candidate.digest,
             "model": model_digest,
-            "files": {name: digests.of_file(folder / name) for name in (MODEL, RUNNER, SIGNATURE)},
+            "files": {name: digests.of_file(folder / name) for name in (MODEL, RUNNER, SIGNATURE, *copied)},
             "parity": {"measured": finding.measured, "bound": finding.bound, "rows": finding.sample_size},
         }
         (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
@@ -113,6 +121,12 @@ def _write(
         raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bill(candidate: Candidate, objects: Objects) -> Path | None:
+    """The bill of materials; what was registered before there were any has none."""
+    found = [item for item in candidate.entry(Stage.REGISTER).attachments if item.name == BILL]
+    return objects.fetch(found[0].digest) if found else None
 
 
 def _json(document: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from towpath.core.errors import NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
 from towpath.measure import drift
+from towpath.stages.attested import require_attested
 from towpath.stages.train import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
 
@@ -47,6 +48,7 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
     reference_file = objects.fetch(found.candidate.entry(Stage.FEATURIZE).subject("features", "train").digest)
     judged = pd.read_parquet(objects.fetch(found.candidate.entry(Stage.EVALUATE).subject("predictions").digest))
     work.progress.step("the champion, verified")
+    require_attested(work.ports.ledger, work.ports.keys, found.candidate)
     model = work.ports.models.load(work.ports.models.verified(trained(made), target=folder / "model"))
     scores = np.asarray(model.predict_proba(current[columns])[:, 1], dtype=np.float64)
     work.progress.step("drift report")

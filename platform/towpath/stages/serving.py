@@ -13,7 +13,9 @@ from towpath.core.errors import Denied, IntegrityError, NotFound, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Incident, Outcome, Record, RecordKind, Subject
 from towpath.core.gates import Stage
 from towpath.core.policy import Policy, Verdict, decide
+from towpath.core.statement import Claims, claims
 from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Runtimes
+from towpath.stages.attested import Attested
 from towpath.stages.succession import require_whole
 from towpath.stages.work import candidate_of, champion, crowning
 
@@ -42,6 +44,8 @@ class Approved:
     run: ModelRun
     runtime: Subject | None
     cheaper: Subject | None
+    claims: Claims
+    """What a trusted key must state before anything of it is loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +146,7 @@ def approved(candidate: Candidate) -> Approved:
         run=_run(train),
         runtime=_runtime(register, cheaper=False),
         cheaper=_runtime(register, cheaper=True),
+        claims=claims(candidate),
     )
 
 
@@ -149,6 +154,7 @@ def load(
     approved: Approved,
     subject: Subject | None,
     *,
+    attested: Attested,
     objects: Objects,
     models: Callable[[], Models],
     runtimes: Runtimes,
@@ -156,11 +162,15 @@ def load(
 ) -> Runtime:
     """The model of a compiled subject, or, without one, the saved scikit-learn model.
 
-    Bytes are verified against the recorded digest before anything is made of them. Raises `IntegrityError`.
+    A trusted key must have stated the digest, and bytes are verified against it, before anything is made of them.
+    Raises `IntegrityError`.
     """
+    attested.require("candidate", approved.digest)
     if subject is None:
+        attested.require("saved", approved.run.artifact_digest)
         saved = models().verified(approved.run, target=folder)
         return runtimes.open("sklearn", saved, columns=approved.columns, types=approved.types)
+    attested.require(f"runtime/{subject.name}", subject.digest)
     try:
         file = objects.fetch(subject.digest)
     except NotFound as error:
