@@ -58,19 +58,19 @@ class Place:
 @pytest.fixture
 def home(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     settings = Settings.read(os.environ, folder=place)
-    house.project(place / "project", rollout=DECLARED)
+    charter = house.project(place / "project", rollout=DECLARED).charter
     monkeypatch.chdir(place / "project")
     monkeypatch.setenv("TOWPATH_STATE", str(place / "state"))
     monkeypatch.setattr(rollout_follower, "FINISH_SECONDS", 0.1)
     ports = open_canary(settings)
     try:
-        champion = house.registered(ports.ledger, 1)
+        champion = house.registered(ports.ledger, 1, charter=charter)
         house.crowned(ports.ledger, champion)
         yield Place(
             folder=place,
             ports=ports,
             champion=champion,
-            challenger=house.registered(ports.ledger, 2),
+            challenger=house.registered(ports.ledger, 2, charter=charter),
             gateway=Gateway(settings, place, PROJECT, contender(champion)),
         )
     finally:

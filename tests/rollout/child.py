@@ -90,7 +90,7 @@ def _without_lease(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clock() -> datetime:
-    return datetime.now(UTC)
+    return START
 
 
 def _unsynced(connection: Any, *_: object) -> None:

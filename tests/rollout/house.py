@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cli import small_project
 from rollout import story
 from towpath.core import digest as digests
+from towpath.core.charter import Charter, parse
 from towpath.core.errors import Unreachable
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, RecordKind, Subject
 from towpath.core.gates import GATES, Stage
@@ -19,6 +22,7 @@ from towpath.core.looks import Look
 from towpath.core.policy import Decision, Policy, Verdict
 from towpath.core.rollout import Rollout, Telemetry
 from towpath.core.rollout_policy import RolloutPolicy
+from towpath.core.terms import FACT, Terms
 from towpath.ledger.rollouts import SqlRollouts
 from towpath.ledger.sql import SqlLedger
 from towpath.ports import Baseline, Draft, Ledger, Models, RegisteredModel
@@ -26,9 +30,11 @@ from towpath.project import Project, load
 from towpath.stages.canary import CanaryPorts
 from towpath.stages.canary_start import Started, start
 from towpath.stages.succession import champions, crown
+from towpath.stages.verdict import gathered, governance
 from towpath.stages.work import champion
 
 PROJECT = "visits"
+NOW = datetime(2024, 2, 1, tzinfo=UTC)
 ROLLOUT = """\
 rollout:
   unit: visitor
@@ -52,9 +58,25 @@ def project(folder: Path, *, rollout: str = ROLLOUT) -> Project:
     return load(folder)
 
 
-def registered(ledger: Ledger, number: int, *, outcome: Outcome = Outcome.PASS) -> Candidate:
+def declared(*, rollout: str = ROLLOUT, **changes: Any) -> Charter:
+    """The small project's charter."""
+    return parse({**yaml.safe_load(small_project.CHARTER + rollout), **changes})
+
+
+def registered(
+    ledger: Ledger,
+    number: int,
+    *,
+    outcome: Outcome = Outcome.PASS,
+    charter: Charter | None = None,
+    actor: str = "tester",
+) -> Candidate:
     """A candidate that passed every required gate, compared with the present champion, in the ledger."""
-    grown = Candidate(project=PROJECT)
+    grown, charter = Candidate(project=PROJECT), charter or declared()
+    facts: dict[str, Any] = {
+        Stage.INGEST: {"as_of": "2024-01-29T00:00:00+00:00"},
+        Stage.REGISTER: {FACT: Terms.of(charter).body},
+    }
     rival = next(reversed(champions(ledger, PROJECT)), "")
     model = Subject(kind="model", name=PROJECT, digest=digests.of_json(["model", number]))
     for stage in Policy().stages:
@@ -66,12 +88,12 @@ def registered(ledger: Ledger, number: int, *, outcome: Outcome = Outcome.PASS) 
         entry = Entry(
             stage=stage,
             project=PROJECT,
-            key=digests.of_json([stage, number, rival, outcome]),
+            key=digests.of_json([stage, number, rival, outcome, charter_digest(charter), actor]),
             previous=grown.digest,
-            inputs={"champion": rival} if stage == Stage.EVALUATE else {},
+            inputs=_inputs(stage, rival, charter),
             subjects=(model,) if stage in (Stage.TRAIN, Stage.REGISTER) else (),
             findings=findings,
-            facts={"as_of": "2024-01-29T00:00:00+00:00"} if stage == Stage.INGEST else {},
+            facts=facts.get(stage, {}),
             notes={"registered_model": PROJECT, "version": str(number)} if stage == Stage.REGISTER else {},
         )
         grown = grown.append(entry)
@@ -85,9 +107,20 @@ def registered(ledger: Ledger, number: int, *, outcome: Outcome = Outcome.PASS) 
                 digest=entry.digest,
                 body=entry.model_dump(mode="json"),
             ),
-            actor="tester",
+            actor=actor,
         )
     return grown
+
+
+def charter_digest(charter: Charter) -> str:
+    """As `Project.charter_digest`."""
+    return digests.of_json(charter.model_dump(mode="json", by_alias=True))
+
+
+def _inputs(stage: str, rival: str, charter: Charter) -> dict[str, str]:
+    if stage == Stage.REGISTER:
+        return {"charter": charter_digest(charter)}
+    return {"champion": rival} if stage == Stage.EVALUATE else {}
 
 
 def crowned(ledger: Ledger, candidate: Candidate) -> None:
@@ -95,7 +128,11 @@ def crowned(ledger: Ledger, candidate: Candidate) -> None:
     decision = Decision(
         verdict=Verdict.PROMOTE, candidate=candidate.id, digest=candidate.digest, reasons=("every gate passed",)
     )
-    ledger.append(crown(decision, candidate, champion(ledger, PROJECT), reason="the first one"), actor="ada")
+    head = ledger.head()
+    assert head is not None
+    said = governance(gathered(ledger, candidate, now=head.at))
+    current = champion(ledger, PROJECT)
+    ledger.append(crown(decision, candidate, current, reason="the first one", governance=said), actor="ada")
 
 
 @dataclass(kw_only=True)
@@ -161,7 +198,7 @@ class House:
     evidence: Told
     champion: Candidate
     challenger: Candidate
-    now: datetime = datetime(2024, 2, 1, tzinfo=UTC)
+    now: datetime = NOW
 
     @property
     def ledger(self) -> Ledger:
@@ -170,6 +207,13 @@ class House:
     @property
     def row(self) -> Rollout:
         return self.ports.rollouts.history(PROJECT)[0]
+
+    def redeclare(self, project: Project) -> None:
+        """Another charter, and a new champion and challenger that were registered with it."""
+        self.project = project
+        self.champion = registered(self.ledger, 21, charter=project.charter)
+        crowned(self.ledger, self.champion)
+        self.challenger = registered(self.ledger, 22, charter=project.charter)
 
     def start(self, **changes: Any) -> Started:
         given = {"author": "ada", "reason": "a newer model", "now": self.now, **changes}
@@ -180,7 +224,7 @@ class House:
 def opened(folder: Path, *, url: str | None = None, clock: Callable[[], datetime] | None = None) -> Iterator[House]:
     url = url or f"sqlite:///{folder / 'ledger.db'}"
     evidence = Told()
-    clock = clock or (lambda: datetime.now(UTC))
+    clock = clock or (lambda: NOW)
     with SqlLedger.open(url, clock=clock) as ledger, SqlRollouts.at(url, clock=clock) as rollouts:
         first = registered(ledger, 1)
         if champion(ledger, PROJECT) is None:

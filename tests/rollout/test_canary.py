@@ -304,7 +304,7 @@ def baseline(home: House, *, units: int, latency: bool = True) -> Baseline:
 
 
 def test_thresholds_come_from_the_champions_log_or_from_a_person(home: House, tmp_path: Path) -> None:
-    home.project = house.project(tmp_path / "latency", rollout=LATENCY)
+    home.redeclare(house.project(tmp_path / "latency", rollout=LATENCY))
     with pytest.raises(Denied, match="99th percentile is not known for latency"):
         home.start()
     with pytest.raises(Denied, match="A threshold is given for errors"):

@@ -11,6 +11,7 @@ from towpath.core import digest as digests
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Severity
 from towpath.core.gates import GATES
 from towpath.core.policy import Policy, Verdict, Waiver, decide
+from unit.cases import case
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = Policy()
@@ -36,33 +37,33 @@ def candidate(
 
 
 def test_a_whole_passed_chain_is_promoted() -> None:
-    assert decide(POLICY, candidate(), now=NOW).verdict is Verdict.PROMOTE
+    assert decide(POLICY, candidate(), case(NOW)).verdict is Verdict.PROMOTE
 
 
 @given(st.sampled_from(REQUIRED), st.sampled_from([Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.ERROR]))
 def test_one_finding_that_is_no_pass_stops_it(code: str, outcome: Outcome) -> None:
-    decision = decide(POLICY, candidate(changed={code: Finding(code=code, outcome=outcome, reason="bad")}), now=NOW)
+    decision = decide(POLICY, candidate(changed={code: Finding(code=code, outcome=outcome, reason="bad")}), case(NOW))
     assert decision.verdict is (Verdict.REJECT if outcome is Outcome.FAIL else Verdict.HOLD)
     assert decision.reasons == (f"{code}: bad",)
 
 
 @given(st.sets(st.sampled_from(REQUIRED), min_size=1))
 def test_a_gate_that_was_not_measured_holds(missing: set[str]) -> None:
-    decision = decide(POLICY, candidate(without=frozenset(missing)), now=NOW)
+    decision = decide(POLICY, candidate(without=frozenset(missing)), case(NOW))
     assert decision.verdict is Verdict.HOLD
     assert all(any(code in reason for reason in decision.reasons) for code in missing)
 
 
 @given(st.integers(0, 5))
 def test_a_stage_that_is_missing_holds(stages: int) -> None:
-    decision = decide(POLICY, candidate(stages=stages), now=NOW)
+    decision = decide(POLICY, candidate(stages=stages), case(NOW))
     assert decision.verdict is Verdict.HOLD
     assert f"stage {POLICY.stages[stages]} has no entry" in decision.reasons
 
 
 def test_a_warning_stops_nothing() -> None:
     warned = {"eval.slice": Finding(code="eval.slice", outcome=Outcome.FAIL, severity=Severity.WARNING, reason="small")}
-    assert decide(POLICY, candidate(changed=warned), now=NOW).verdict is Verdict.PROMOTE
+    assert decide(POLICY, candidate(changed=warned), case(NOW)).verdict is Verdict.PROMOTE
 
 
 FAILED = Finding(code="eval.slice", subject="carrier=US", outcome=Outcome.FAIL, reason="too weak")
@@ -74,7 +75,7 @@ def waiver(subject: str = "carrier=US", *, of: Candidate, expires: datetime = NO
 
 def test_a_waiver_covers_one_finding_of_one_candidate_until_it_expires() -> None:
     failed = candidate(changed={"eval.slice": FAILED})
-    waived = decide(POLICY, failed, waivers=(waiver(of=failed),), now=NOW)
+    waived = decide(POLICY, failed, case(NOW, waivers=(waiver(of=failed),)))
     assert waived.verdict is Verdict.PROMOTE
     assert waived.waived == ("eval.slice (carrier=US): too weak",)
     for useless in (
@@ -82,11 +83,11 @@ def test_a_waiver_covers_one_finding_of_one_candidate_until_it_expires() -> None
         waiver("carrier=AA", of=failed),
         waiver(of=candidate()),
     ):
-        assert decide(POLICY, failed, waivers=(useless,), now=NOW).verdict is Verdict.REJECT
+        assert decide(POLICY, failed, case(NOW, waivers=(useless,))).verdict is Verdict.REJECT
 
 
 def test_an_entry_without_findings_holds() -> None:
     empty = Candidate(project="p").append(
         Entry(stage="ingest", project="p", key="k", previous=None, inputs={}, findings=())
     )
-    assert "stage ingest found nothing" in decide(POLICY, empty, now=NOW).reasons
+    assert "stage ingest found nothing" in decide(POLICY, empty, case(NOW)).reasons

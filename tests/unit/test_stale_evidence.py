@@ -8,6 +8,7 @@ from towpath.core import digest as digests
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import GATES, Stage
 from towpath.core.policy import Policy, Verdict, decide
+from unit.cases import case
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -35,26 +36,26 @@ def candidate(model: str, *, rival: str) -> Candidate:
 
 
 def test_the_first_champion_needs_no_rival() -> None:
-    assert decide(Policy(), candidate("sha256:a", rival=""), now=NOW).verdict is Verdict.PROMOTE
+    assert decide(Policy(), candidate("sha256:a", rival=""), case(NOW)).verdict is Verdict.PROMOTE
 
 
 def test_a_candidate_compared_with_the_present_champion_is_promoted() -> None:
-    found = decide(Policy(), candidate("sha256:b", rival="sha256:a"), champions=("sha256:a",), now=NOW)
+    found = decide(Policy(), candidate("sha256:b", rival="sha256:a"), case(NOW, champions=("sha256:a",)))
     assert found.verdict is Verdict.PROMOTE
 
 
 def test_a_candidate_compared_with_an_earlier_champion_is_held() -> None:
-    found = decide(Policy(), candidate("sha256:c", rival="sha256:a"), champions=("sha256:a", "sha256:b"), now=NOW)
+    found = decide(Policy(), candidate("sha256:c", rival="sha256:a"), case(NOW, champions=("sha256:a", "sha256:b")))
     assert found.verdict is Verdict.HOLD
     assert found.reasons == ("it was compared with champion a, but the champion is now b: run the path again",)
 
 
 def test_a_candidate_from_before_the_first_champion_is_held() -> None:
-    found = decide(Policy(), candidate("sha256:c", rival=""), champions=("sha256:a",), now=NOW)
+    found = decide(Policy(), candidate("sha256:c", rival=""), case(NOW, champions=("sha256:a",)))
     assert found.verdict is Verdict.HOLD
     assert "compared with no champion" in found.reasons[0]
 
 
 def test_a_former_champion_may_come_back() -> None:
-    found = decide(Policy(), candidate("sha256:a", rival=""), champions=("sha256:a", "sha256:b"), now=NOW)
+    found = decide(Policy(), candidate("sha256:a", rival=""), case(NOW, champions=("sha256:a", "sha256:b")))
     assert found.verdict is Verdict.PROMOTE

@@ -22,6 +22,13 @@ class Stage(StrEnum):
     MONITOR = "monitor"
 
 
+NEVER_WAIVED = (
+    *("integrity.", "serve.", "register.format", "register.scan", "register.signature"),
+    *("register.model", "register.parity"),
+)
+"""How codes begin of which no finding is ever waived, nor passed over in an emergency: whose bytes, what they do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """One question that a stage asks. `required`: no candidate is promoted unless it was asked."""
@@ -31,6 +38,11 @@ class Gate:
     asks: str
     mend: str
     required: bool = False
+
+    @property
+    def waivable(self) -> bool:
+        """Whether a person may answer for a finding of it."""
+        return not self.code.startswith(NEVER_WAIVED)
 
 
 def _gates(*gates: Gate) -> dict[str, Gate]:

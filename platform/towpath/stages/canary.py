@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from towpath import __version__, core
 from towpath.core import digest as digests
@@ -24,10 +24,12 @@ from towpath.core.policy import Decision, Verdict
 from towpath.core.rollout import Phase, Rollout, Telemetry
 from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_machine import seen, tick
-from towpath.core.rollout_orders import Replayed, obey, replay
+from towpath.core.rollout_orders import Replayed, obey, possible, replay
 from towpath.core.rollout_rules import Scene
 from towpath.ports import Draft, Evidence, Ledger, Rollouts
-from towpath.stages.succession import crown, require_whole
+from towpath.stages.proof import agreed, decision_key
+from towpath.stages.succession import crown
+from towpath.stages.verdict import again, head_of
 from towpath.stages.work import candidate_of, champion
 
 LEASE: Final = timedelta(seconds=90)
@@ -69,15 +71,17 @@ def tick_once(ports: CanaryPorts, project: str, now: datetime, *, lease: timedel
     Evidence that cannot be read is silence, which the policy answers. Raises what the ledger's database raises, and
     `IntegrityError` when the row is not the one that was decided: then the lease is not renewed either.
     """
+    return again(lambda: _ticked(ports, project, now, lease))
+
+
+def _ticked(ports: CanaryPorts, project: str, now: datetime, lease: timedelta) -> Ticked:
     before = ports.rollouts.open(project)
     if before is None:
         return Ticked(rollout=None)
     require_decided(ports.ledger, before)
     faults: list[str] = []
-    if (other := _usurper(ports.ledger, before)) is not None:
-        reason = f"record {other.sequence} made {other.candidate} the champion"
-        command = Command(order=Order.SUPERSEDE, author=ports.actor, reason=reason)
-        after, decision = obey(before, command, now)
+    if (ending := _ending(ports, before)) is not None:
+        after, decision = obey(before, ending, now)
     else:
         look, telemetry = _judged(ports.evidence, before, now, faults)
         after, found = tick(before, look, telemetry, now)
@@ -114,10 +118,21 @@ def observe(ports: CanaryPorts, rollout: Rollout, now: datetime) -> tuple[Scene,
 
 
 def commit(ports: CanaryPorts, before: Rollout, after: Rollout, decision: RolloutDecision) -> Record | None:
-    """Row and record in one transaction, the succession with it. Raises `Denied` when another came first."""
-    drafted = draft(ports.ledger, decision)
+    """Row and record in one transaction, the succession with it.
+
+    Raises `Denied` when another came first, and `Conflict` when the record moved on under one that makes the challenger
+    champion: who agreed is looked at again then.
+    """
+    crowned, behind, governance = decision.crowned(), None, None
+    if crowned is not None and crowned[0] is Verdict.PROMOTE:
+        head, _ = head_of(ports.ledger, decision.decided_at)
+        behind, governance = head.hash, agreed(ports.ledger, before)
     record = ports.rollouts.advance(
-        before, after, drafted, actor=decision.inputs.command.author if decision.inputs.command else ports.actor
+        before,
+        after,
+        draft(ports.ledger, decision, governance),
+        actor=decision.inputs.command.author if decision.inputs.command else ports.actor,
+        behind=behind,
     )
     _logger.info(
         "rollout=%s generation=%d from=%s to=%s verdict=%s reason=%s weight=%d",
@@ -127,27 +142,44 @@ def commit(ports: CanaryPorts, before: Rollout, after: Rollout, decision: Rollou
     return record
 
 
-def draft(ledger: Ledger, decision: RolloutDecision) -> Draft:
-    """The ledger record of a decision; of one that makes a champion, the record of the succession with it inside."""
-    written = decision.model_copy(update={"code_digest": code_digest()})
+def opening(decision: RolloutDecision, governance: Mapping[str, Any]) -> Draft:
+    """The record of a rollout's start, and of those who agreed to its challenger."""
+    written = _signed(decision)
+    said = {"verdict": written.verdict.value, "reason": written.reason}
+    return _draft(written, {**said, "governance": dict(governance), "rollout": written.body})
+
+
+def draft(ledger: Ledger, decision: RolloutDecision, governance: Mapping[str, Any] | None = None) -> Draft:
+    """The ledger record of a decision; of one that makes a champion, the record of the succession with it inside.
+
+    `governance`: who agreed, of one that makes the challenger champion.
+    """
+    written = _signed(decision)
     crowned = written.crowned()
     if crowned is None:
-        return Draft(
-            kind=RecordKind.DECISION,
-            project=written.inputs.before.project,
-            candidate=written.challenger.candidate,
-            stage=STAGE,
-            key=digests.of_json({"rollout": written.rollout_id, "generation": written.generation}),
-            digest=digests.of_json(written.body),
-            body=written.body,
-        )
+        return _draft(written, written.body)
     verdict, contender = crowned
-    if verdict is Verdict.PROMOTE:
-        require_whole(ledger.verify())
     project = written.inputs.before.project
     candidate = candidate_of(ledger, project, contender.digest)
     reasons = Decision(verdict=verdict, candidate=candidate.id, digest=candidate.digest, reasons=(written.reason,))
-    return crown(reasons, candidate, champion(ledger, project), reason=written.reason, rollout=written.body)
+    current = champion(ledger, project)
+    return crown(reasons, candidate, current, reason=written.reason, governance=governance, rollout=written.body)
+
+
+def _signed(decision: RolloutDecision) -> RolloutDecision:
+    return decision.model_copy(update={"code_digest": code_digest()})
+
+
+def _draft(written: RolloutDecision, body: Mapping[str, Any]) -> Draft:
+    return Draft(
+        kind=RecordKind.DECISION,
+        project=written.inputs.before.project,
+        candidate=written.challenger.candidate,
+        stage=STAGE,
+        key=decision_key(written.rollout_id, written.generation),
+        digest=digests.of_json(body),
+        body=body,
+    )
 
 
 def decisions(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, RolloutDecision], ...]:
@@ -215,6 +247,21 @@ def _judged(evidence: Evidence, rollout: Rollout, now: datetime, faults: list[st
 def _renew(rollouts: Rollouts, rollout: Rollout, until: datetime) -> None:
     if rollout.open and rollout.phase is not Phase.ROLLING_BACK:
         rollouts.renew(rollout.rollout_id, rollout.generation, until)
+
+
+def _ending(ports: CanaryPorts, rollout: Rollout) -> Command | None:
+    """What ends a rollout whatever its evidence says: another champion, or an approval that was taken back."""
+    if (other := _usurper(ports.ledger, rollout)) is not None:
+        reason = f"record {other.sequence} made {other.candidate} the champion"
+        return Command(order=Order.SUPERSEDE, author=ports.actor, reason=reason)
+    if Order.ABORT not in possible(rollout.phase):
+        return None  # the challenger is the champion, or on its way out
+    try:
+        agreed(ports.ledger, rollout)
+    except Denied as error:
+        order = Order.ROLLBACK if rollout.exposed or rollout.shadow else Order.ABORT
+        return Command(order=order, author=ports.actor, reason=error.message)
+    return None
 
 
 def _usurper(ledger: Ledger, rollout: Rollout) -> Record | None:

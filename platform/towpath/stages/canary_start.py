@@ -6,14 +6,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from towpath.core import judge
 from towpath.core.errors import Denied
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
 from towpath.core.guardrails import bound_of
-from towpath.core.policy import Policy, Verdict, decide
+from towpath.core.policy import Verdict
 from towpath.core.rollout import Contender, Phase, Rollout, policy_digest
 from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_orders import begin
@@ -21,8 +21,8 @@ from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.rollout_power import Planned, admit
 from towpath.ports import Baseline
 from towpath.project import Project
-from towpath.stages.canary import CanaryPorts, draft
-from towpath.stages.succession import champions, require_whole
+from towpath.stages.canary import CanaryPorts, opening
+from towpath.stages.verdict import Ruled, again, reasoned, rule
 from towpath.stages.work import champion
 
 WATCHED: Final = timedelta(days=7)
@@ -54,14 +54,29 @@ def start(
 
     `salt`: 16 bytes, hexadecimal, instead of random ones. Only for a rollout that shall split its units as another did.
 
-    Raises `Denied` when the candidate may not be promoted, when there is no champion, policy or threshold, or when
-    another rollout is open; `Problems` when the policy cannot decide at the observed traffic; `IntegrityError` when the
-    ledger is not what was written.
+    Raises `Denied` when the candidate may not be promoted (a gate refused it, those who must agree did not), when there
+    is no champion, policy or threshold, or when another rollout is open; `Problems` when the policy cannot decide at
+    the observed traffic; `IntegrityError` when the ledger is not what was written.
     """
+    reasoned(reason, "An order")
+    given: dict[str, Any] = {"author": author, "reason": reason, "now": now, "thresholds": thresholds, "salt": salt}
+    return again(lambda: _once(candidate, project, ports, **given))
+
+
+def _once(
+    candidate: Candidate,
+    project: Project,
+    ports: CanaryPorts,
+    *,
+    author: str,
+    reason: str,
+    now: datetime,
+    thresholds: Mapping[str, float] | None,
+    salt: str | None,
+) -> Started:
     name, policy = project.charter.project, _declared(project)
-    require_whole(ports.ledger.verify())
     incumbent = _incumbent(ports, name, candidate)
-    _require_approved(candidate, champions(ports.ledger, name), now)
+    ruled = _approved(ports, candidate, project.charter_digest, now)
     baseline = ports.evidence.baseline(name, model=incumbent.model, policy=policy, since=now - WATCHED)
     frozen = _thresholds(policy, baseline, thresholds or {})
     plan = admit(policy, baseline.rates, _units_per_day(baseline)) if baseline is not None and baseline.units else ()
@@ -86,7 +101,7 @@ def start(
         started_at=now,
     )
     decision = begin(rollout, Command(order=Order.START, author=author, reason=reason), now)
-    ports.rollouts.create(rollout, draft(ports.ledger, decision), actor=author)
+    ports.rollouts.create(rollout, opening(decision, ruled.governance), actor=author, behind=ruled.head.hash)
     return Started(rollout=rollout, decision=decision, plan=plan, baseline=baseline)
 
 
@@ -124,14 +139,15 @@ def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Contender
     return contender(current.candidate)
 
 
-def _require_approved(candidate: Candidate, before: tuple[str, ...], now: datetime) -> None:
-    decision = decide(Policy(), candidate, champions=before, now=now)
-    if decision.verdict is not Verdict.PROMOTE:
+def _approved(ports: CanaryPorts, candidate: Candidate, charter: str, now: datetime) -> Ruled:
+    found = rule(ports.ledger, candidate, now=now, charter=charter)
+    if found.decision.verdict is not Verdict.PROMOTE:
         raise Denied(
-            f"{candidate.id} may not be promoted, so it gets no traffic: {'; '.join(decision.reasons[:3])}.",
+            f"{candidate.id} may not be promoted, so it gets no traffic: {'; '.join(found.decision.reasons[:3])}.",
             value=candidate.id,
             hint=f"`towpath show {candidate.id}` says what it lacks.",
         )
+    return found
 
 
 def _thresholds(policy: RolloutPolicy, baseline: Baseline | None, given: Mapping[str, float]) -> dict[str, float]:

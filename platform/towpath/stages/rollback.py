@@ -47,7 +47,7 @@ def rollback(
     open_ = ports.rollouts.open(project)
     if open_ is None:
         # Under the key of the succession, the first decision stays: what comes back may be another's.
-        record = ports.ledger.append(crown(decision, target, current, reason=reason), actor=author)
+        record = ports.ledger.append(crown(decision, target, current, reason=reason, governance=None), actor=author)
         if record.body["digest"] != target.digest:
             raise Denied(f"{record.actor} made {record.candidate} the champion meanwhile.", value=record.candidate)
         return RolledBack(record=record, champion=target, before=current.candidate, rollout=None)
@@ -55,7 +55,7 @@ def rollback(
     command = Command(order=Order.ROLLBACK if back else Order.SUPERSEDE, author=author, reason=reason)
     after, ended = obey(open_, command, now)
     written = ended.model_copy(update={"code_digest": code_digest()})
-    draft = crown(decision, target, current, reason=reason, rollout=written.body)
+    draft = crown(decision, target, current, reason=reason, governance=None, rollout=written.body)
     written_record = ports.rollouts.advance(open_, after, draft, actor=author)
     assert written_record is not None  # a draft was given
     return RolledBack(record=written_record, champion=target, before=current.candidate, rollout=after)

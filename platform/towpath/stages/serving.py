@@ -16,11 +16,13 @@ from towpath.core.policy import Policy, Verdict, decide
 from towpath.core.statement import Claims, claims
 from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Runtimes
 from towpath.stages.attested import Attested
+from towpath.stages.proof import agreed, require_crowned
 from towpath.stages.succession import require_whole
+from towpath.stages.verdict import gathered
 from towpath.stages.work import candidate_of, champion, crowning
 
 if TYPE_CHECKING:
-    from towpath.core.rollout import Rollout
+    from towpath.core.rollout import Contender, Rollout
 
 CHEAPER = "cheaper-"
 """How the name of a cheaper model's `runtime` subject begins; what follows is its kind."""
@@ -96,14 +98,18 @@ class Head:
             self._whole = True
 
 
-def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head, now: datetime) -> Servable:
+def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head, now: datetime) -> Servable:  # noqa: ARG001
     """What the ledger lets serve: the champion, and the contenders of the open rollout.
 
-    Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written.
+    Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written, and `Denied` when
+    those who had to agree to the champion did not.
     """
     head.require_whole(ledger)
     current = champion(ledger, project)
-    found = approved(current.candidate) if current is not None else None
+    found = None
+    if current is not None:
+        require_crowned(ledger, current.decision)
+        found = approved(current.candidate)
     if rollout is None or found is None:
         return Servable(champion=found)
     promoted = _promoted(ledger, project)
@@ -111,7 +117,7 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
     contenders: list[Approved | None] = []
     for contender in (rollout.champion, rollout.challenger):
         try:
-            contenders.append(_contender(ledger, project, contender.digest, contender.model, promoted, now))
+            contenders.append(_contender(ledger, rollout, contender, promoted))
         except TowpathError as error:
             contenders.append(None)
             refused.append(Refused(candidate=contender.candidate, error=error))
@@ -228,13 +234,16 @@ def _promoted(ledger: Ledger, project: str) -> dict[str, str]:
     return found
 
 
-def _contender(
-    ledger: Ledger, project: str, digest: str, model: str, promoted: Mapping[str, str], now: datetime
-) -> Approved:
-    """A side of a rollout: a champion of before or of now, or a candidate on which the policy decides PROMOTE."""
-    candidate = candidate_of(ledger, project, digest)
-    if digest not in promoted:
-        decision = decide(Policy(), candidate, champions=tuple(promoted.values()), now=now)
+def _contender(ledger: Ledger, rollout: Rollout, contender: Contender, promoted: Mapping[str, str]) -> Approved:
+    """A side of a rollout: a champion of before or of now, or a challenger that the policy lets take traffic.
+
+    The challenger is decided on again, as of the rollout's start, by all that the record holds now: who has withdrawn
+    an approval since does not agree any more.
+    """
+    candidate = candidate_of(ledger, rollout.project, contender.digest)
+    if contender.digest not in promoted:
+        case = gathered(ledger, candidate, now=datetime.fromisoformat(agreed(ledger, rollout)["decided_at"]))
+        decision = decide(Policy(), candidate, case.model_copy(update={"unwritten": ()}))
         if decision.verdict is not Verdict.PROMOTE:
             raise Denied(
                 f"{candidate.id} may not serve: {'; '.join(decision.reasons[:3])}.",
@@ -242,11 +251,11 @@ def _contender(
                 hint=f"`towpath show {candidate.id}` says what it lacks.",
             )
     found = approved(candidate)
-    if found.model != model:
+    if found.model != contender.model:
         raise Denied(
-            f"The rollout names model {digests.short(model)} for {candidate.id}, which recorded "
+            f"The rollout names model {digests.short(contender.model)} for {candidate.id}, which recorded "
             f"{digests.short(found.model)}.",
-            value=model,
+            value=contender.model,
         )
     return found
 

@@ -43,14 +43,20 @@ def crown(
     current: ChampionRecord | None,
     *,
     reason: str,
+    governance: Mapping[str, JsonValue] | None,
     rollout: Mapping[str, JsonValue] | None = None,
 ) -> Draft:
-    """The record that makes a candidate the champion. `rollout`: the decision of the rollout that it belongs to."""
+    """The record that makes a candidate the champion.
+
+    `governance`: who agreed, as `stages.verdict` says it; None for one that was champion before, and comes back.
+    `rollout`: the decision of the rollout that it belongs to.
+    """
     body = {
         **decision.model_dump(mode="json"),
         "reason": reason,
         "champion_before": current.candidate.digest if current else None,
         "model": candidate.entry(Stage.TRAIN).subject("model").digest,
+        **({"governance": governance} if governance is not None else {}),
         **({"rollout": rollout} if rollout is not None else {}),
     }
     return Draft(
