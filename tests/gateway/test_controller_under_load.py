@@ -18,11 +18,12 @@ import pytest
 
 from gateway import served
 from gateway.load import load
-from gateway.mortal import Committed, aircraft, check, inside, lived
-from gateway.served import PROJECT, SALT, Built, House
+from gateway.mortal import BAKED, HALF, NOTHING, Committed, aircraft, check, inside, lived
+from gateway.served import PROJECT, SALT, Built, House, Served
 from path import small
 from towpath import wiring
 from towpath.cli.rollout_opening import open_canary
+from towpath.core.identity import claimed
 from towpath.core.rollout import Phase, Rollout
 from towpath.core.rollout_decision import Command, Order
 from towpath.project import load as read
@@ -30,8 +31,7 @@ from towpath.stages.canary import CanaryPorts, decisions, give, replayed
 from towpath.stages.canary_start import start
 from towpath.stages.succession import champions
 
-pytestmark = pytest.mark.slow
-HALF, MOST, BAKED, WHOLE = 5_000, 9_000, 9_500, 10_000
+MOST, WHOLE = 9_000, 10_000
 FEW = 20  # aircraft, which are too few for any step of QUICK
 QUICK = """\
 rollout:
@@ -71,21 +71,38 @@ def ports(house: House, tmp_path: Path) -> Iterator[CanaryPorts]:
     shutil.copytree(house.project, project)
     small.edit(project / "charter.yaml", served.ROLLOUT, QUICK)
     house.project = project
-    found = open_canary(house.settings, actor="ada")
+    found = open_canary(house.settings, identity=claimed("ada"))
     given = {"author": "ada", "reason": "a newer model", "now": wiring.now(), "salt": SALT}
     start(house.built.challenger, read(project), found, **given)  # type: ignore[arg-type]
     yield found
     found.close()
 
 
+def test_killed_and_followed_by_another(house: House, ports: CanaryPorts, flights: list[dict[str, Any]]) -> None:
+    run = ("-m", "gateway.controller", "60", "0.2")
+    with served.serving(house) as gateway, load(gateway.port, flights, pause=0.01) as asked:
+        for phase in (Phase.SHADOWING, Phase.PROGRESSING):
+            with _killed(house, run) as process:
+                _until(house, process, lambda row, phase=phase: row.phase is phase)  # type: ignore[misc]
+        _all_answer([gateway], inside(flights, SALT, HALF), "challenger")
+    found = decisions(ports.ledger, _row(house))
+    assert [(one.from_state, one.to_state, one.weight_after) for _, one in found] == STORY[:4]
+    assert not any(again.differences for _, again in replayed(ports.ledger.records(), _row(house).rollout_id))
+    committed = [Committed(at=record.at.timestamp(), weight=one.weight_after) for record, one in found]
+    shipped = gateway.logged()
+    check(shipped, [asked], [NOTHING, *committed])
+
+
+@pytest.mark.slow
 def test_killed_in_each_phase(house: House, ports: CanaryPorts, flights: list[dict[str, Any]]) -> None:
-    """`towpath rollout run` dies shadowing, progressing, held and baking; the next one goes on from there."""
+    """`towpath rollout run` dies preparing, shadowing, progressing, held and baking; the next one goes on there."""
     run = ("-m", "towpath.cli", "rollout", "run", PROJECT, "--interval", "0.3")
     with ExitStack() as stack:
         gateways = [stack.enter_context(served.serving(house)) for _ in range(2)]
         asked = [stack.enter_context(load([one.port for one in gateways], flights[:FEW], clients=2, pause=0.01))]
-        with _killed(house, run) as process:
-            _until(house, process, lambda row: row.phase is Phase.SHADOWING)
+        for phase in (Phase.PREPARING, Phase.SHADOWING):
+            with _killed(house, run) as process:
+                _until(house, process, lambda row, phase=phase: row.phase is phase)  # type: ignore[misc]
         asked.append(
             stack.enter_context(load([one.port for one in gateways], flights, clients=2, pause=0.01, name="all"))
         )
@@ -111,12 +128,18 @@ def test_killed_in_each_phase(house: House, ports: CanaryPorts, flights: list[di
     assert len(champions(ports.ledger, PROJECT)) == 2
     committed = [Committed(at=record.at.timestamp(), weight=one.weight_after) for record, one in found]
     shipped = gateways[0].logged()
-    check(shipped, asked, [Committed(at=0.0, weight=0), *committed])
+    check(shipped, asked, [NOTHING, *committed])
     assert {row["weight"] for row in shipped if row["arm"] == "challenger"} == {HALF, MOST, BAKED}
 
 
-def test_gone_for_longer_than_its_lease(house: House, ports: CanaryPorts, flights: list[dict[str, Any]]) -> None:
-    """No answer is the challenger's from the end of the last lease until a controller is back."""
+@pytest.mark.slow
+def test_gone_for_longer_than_its_lease_and_while_it_is_rolled_back(
+    house: House, ports: CanaryPorts, flights: list[dict[str, Any]]
+) -> None:
+    """No answer is the challenger's from the end of the last lease until a controller is back, nor after a rollback.
+
+    The rollback is a person's, given while no controller lives; the next one only ends it.
+    """
     run = ("-m", "gateway.controller", "4", "0.3")
     exposed = inside(flights, SALT, HALF)
     with ExitStack() as stack:
@@ -124,26 +147,40 @@ def test_gone_for_longer_than_its_lease(house: House, ports: CanaryPorts, flight
         asked = stack.enter_context(load([one.port for one in gateways], flights, pause=0.01))
         with _killed(house, run) as process:
             _until(house, process, lambda row: row.step == 1)
-            for one in gateways:
-                one.until(lambda one=one: one.arm_of(exposed) == "challenger")  # type: ignore[misc]
+            _all_answer(gateways, exposed, "challenger")
         last = _row(house)
         assert last.lease_until is not None
-        for one in gateways:
-            one.until(lambda one=one: one.arm_of(exposed) == "champion")  # type: ignore[misc]
+        _all_answer(gateways, exposed, "champion")
         time.sleep(1)
         back = time.time()
         with _killed(house, run) as process:
-            for one in gateways:
-                one.until(lambda one=one: one.arm_of(exposed) == "challenger")  # type: ignore[misc]
+            _all_answer(gateways, exposed, "challenger")
+        _order(ports, Order.ROLLBACK)
+        _all_answer(gateways, exposed, "champion")
+        withdrawn = time.time()
+        time.sleep(0.5)
+        with _killed(house, run) as process:
+            _until(house, process, lambda row: not row.open)
+        time.sleep(0.5)
     found = decisions(ports.ledger, _row(house))
-    assert [(one.from_state, one.to_state, one.weight_after) for _, one in found] == STORY[:5]
+    assert [(one.from_state, one.to_state, one.weight_after) for _, one in found] == [
+        *STORY[:5],
+        ("progressing", "rolling-back", 0),
+        ("rolling-back", "rolled-back", 0),
+    ]
     committed = [Committed(at=record.at.timestamp(), weight=one.weight_after) for record, one in found]
     shipped = gateways[0].logged()
-    check(shipped, [asked], [Committed(at=0.0, weight=0), *committed])
+    check(shipped, [asked], [NOTHING, *committed])
     alone = list(lived(shipped, last.lease_until.timestamp(), back))
     assert len(alone) > 10
     assert {(row["arm"], row["rollout"], row["version"]) for row in alone} == {("champion", None, "1")}
     assert any(row["arm"] == "challenger" for row in lived(shipped, 0, last.lease_until.timestamp()))
+    assert {row["arm"] for row in lived(shipped, withdrawn, time.time())} == {"champion"}
+
+
+def _all_answer(gateways: list[Served], row: dict[str, Any], arm: str) -> None:
+    for one in gateways:
+        one.until(lambda one=one: one.arm_of(row) == arm)  # type: ignore[misc]
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -15,20 +16,31 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway import served
-from gateway.load import load
-from gateway.mortal import aircraft, feature, inside, metric
-from gateway.relay import relayed
+from gateway.load import Load, load
+from gateway.mortal import (
+    BAKED,
+    HALF,
+    NOTHING,
+    Committed,
+    aircraft,
+    check,
+    feature,
+    inside,
+    lived,
+    metric,
+    phases,
+)
+from gateway.relay import Relay, relayed
 from gateway.served import PROJECT, SALT, Built, House, Served
 from path import small
 from servers.redis import RedisServer
 from towpath import wiring
 from towpath.adapters.feast_features import FeastFeatures
 from towpath.core.gates import Stage
+from towpath.core.rollout import Phase
 from towpath.ports import Draft
 from towpath.project import load as read
 
-pytestmark = pytest.mark.slow
-HALF = 5_000
 SQLITE = "  type: sqlite\n  path: ${TOWPATH_FEAST_STATE}/online.db"
 
 
@@ -61,34 +73,78 @@ def in_postgres(house: House, postgres_database: str) -> Iterator[House]:
     rollouts.close()  # type: ignore[attr-defined]
 
 
-def test_the_database_is_cut_off_and_stalls(in_postgres: House, flights: list[dict[str, Any]]) -> None:
-    """What was known last serves on; what was committed meanwhile is followed once it can be read."""
-    house, exposed = in_postgres, inside(flights, SALT, HALF)
+@contextmanager
+def _cuttable(house: House) -> Iterator[tuple[Relay, Served]]:
+    """A gateway of two workers whose way to the database can be cut; the test has one of its own."""
     url = urlsplit(house.settings.ledger)
     assert url.port is not None
     with relayed(url.port) as relay:
         through = house.settings.ledger.replace(f":{url.port}/", f":{relay.port}/")
         with served.serving(house, workers=2, more={"TOWPATH_LEDGER": through}) as gateway:
+            yield relay, gateway
+            gateway.stop()
+
+
+def test_the_database_is_cut_off_for_longer_than_the_lease(in_postgres: House, flights: list[dict[str, Any]]) -> None:
+    """What was known last serves on; exposure ends with its lease all the same, and comes back with the next."""
+    house, exposed = in_postgres, inside(flights, SALT, HALF)
+    committed = [NOTHING, Committed(at=time.time(), weight=HALF)]
+    with _cuttable(house) as (relay, gateway), load(gateway.port, flights, pause=0.002) as asked:
+        row = house.rollout(weight=HALF, lease=timedelta(seconds=5))
+        _until_all(gateway, exposed, "challenger")
+        relay.cut()
+        gateway.until(lambda: gateway.arm_of(exposed) == "champion")
+        over = house.rollouts.get(row.rollout_id).lease_until
+        failed = _failed(gateway)
+        gateway.until(lambda: _failed(gateway) > failed + 2)
+        back = time.time()
+        house.rollouts.renew(row.rollout_id, row.generation, wiring.now() + served.LEASE)
+        relay.mend()
+        _until_all(gateway, exposed, "challenger")
+    assert asked.broken == 0
+    shipped = gateway.logged()
+    check(shipped, [asked], committed)
+    assert over is not None
+    assert {row["arm"] for row in lived(shipped, over.timestamp(), back)} == {"champion"}
+
+
+@pytest.mark.slow
+def test_the_database_is_cut_off_in_each_phase(in_postgres: House, flights: list[dict[str, Any]]) -> None:
+    committed = [NOTHING]
+    with _cuttable(in_postgres) as (relay, gateway), load(gateway.port, flights, pause=0.002) as asked:
+        for _ in phases(in_postgres, [gateway], committed):
+            failed = _failed(gateway)
+            relay.cut()
+            gateway.until(lambda failed=failed: _failed(gateway) > failed + 2)  # type: ignore[misc]
+            relay.mend()
+    assert asked.broken == 0
+    check(gateway.logged(), [asked], committed)
+
+
+@pytest.mark.slow
+def test_the_database_is_cut_off_and_stalls(in_postgres: House, flights: list[dict[str, Any]]) -> None:
+    """What was known last serves on; what was committed meanwhile is followed once it can be read."""
+    house, exposed = in_postgres, inside(flights, SALT, HALF)
+    with _cuttable(house) as (relay, gateway):
+        house.rollout(weight=HALF)
+        _until_all(gateway, exposed, "challenger")
+        with load(gateway.port, flights, pause=0.002) as asked:
+            failed = _failed(gateway)
+            relay.cut()
+            gateway.until(lambda: _failed(gateway) > failed + 2)
+            house.rollout(weight=0)
+            assert gateway.arm_of(exposed) == "challenger"
+            relay.mend()
+            _until_all(gateway, exposed, "champion")
             house.rollout(weight=HALF)
             _until_all(gateway, exposed, "challenger")
-            with load(gateway.port, flights, pause=0.002) as asked:
-                failed = _failed(gateway)
-                relay.cut()
-                gateway.until(lambda: _failed(gateway) > failed + 2)
-                house.rollout(weight=0)
-                assert gateway.arm_of(exposed) == "challenger"
-                relay.mend()
-                _until_all(gateway, exposed, "champion")
-                house.rollout(weight=HALF)
-                _until_all(gateway, exposed, "challenger")
-                relay.stall()
-                time.sleep(1)  # a look is under way, and waits
-                house.rollout(weight=0)
-                time.sleep(1)
-                assert gateway.arm_of(exposed) == "challenger"
-                relay.flow()
-                _until_all(gateway, exposed, "champion")
-            gateway.stop()
+            relay.stall()
+            time.sleep(1)  # a look is under way, and waits
+            house.rollout(weight=0)
+            time.sleep(1)
+            assert gateway.arm_of(exposed) == "challenger"
+            relay.flow()
+            _until_all(gateway, exposed, "champion")
     assert set(asked.statuses) == {200}
     assert asked.broken == 0
     assert {item.request for item in asked.outcomes} <= {row["request"] for row in gateway.logged()}
@@ -141,18 +197,20 @@ def _materialize(house: House) -> None:
     )
 
 
-def test_redis_is_killed_and_stalls(
-    in_redis: House, redis: RedisServer, built: Built, flights: list[dict[str, Any]]
-) -> None:
+def _store_goes(
+    in_redis: House,
+    flights: list[dict[str, Any]],
+    away: Callable[[], None],
+    back: Callable[[], None],
+    only: Sequence[Phase] = (),
+) -> tuple[Load, list[dict[str, Any]]]:
     """Last known values stand in, then defaults; all of it is counted; the breaker opens and closes again."""
     known = {row["tailnum"] for row in flights}
-    bare = [row for row in served.rows(built, 400, features=False) if row["tailnum"] in known]
+    bare = [row for row in served.rows(in_redis.built, 400, features=False) if row["tailnum"] in known]
+    committed = [NOTHING]
     with served.serving(in_redis) as gateway:
         with load(gateway.port, bare, pause=0.002) as asked:
-            for away, back in (
-                (redis.stop, lambda: (redis.start(), _materialize(in_redis))),
-                (lambda: _signal(redis, signal.SIGSTOP), lambda: _signal(redis, signal.SIGCONT)),
-            ):
+            for _ in phases(in_redis, [gateway], committed, only=only):
                 gateway.until(lambda: _well(gateway))
                 down, known_before = feature(gateway, "down"), feature(gateway, "last_known")
                 away()
@@ -163,13 +221,38 @@ def test_redis_is_killed_and_stalls(
                 gateway.until(lambda: _breaker(gateway) == 0)
             gateway.until(lambda: _well(gateway))
         gateway.stop()
-    assert set(asked.statuses) == {200}
     assert asked.broken == 0
     assert {item.fallback for item in asked.outcomes} == {""}
     shipped = gateway.logged()
-    assert {item.request for item in asked.outcomes} <= {row["request"] for row in shipped}
+    check(shipped, [asked], committed)
     assert all(row["prediction"] is not None for row in shipped)
-    assert any('"down"' in row["features"] for row in shipped if row["features"])
+    return asked, shipped
+
+
+def _without_store(shipped: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    """Arms and weights of what was answered while the store was down."""
+    return {(row["arm"], row["weight"]) for row in shipped if row["features"] and '"down"' in row["features"]}
+
+
+def test_redis_is_killed(in_redis: House, redis: RedisServer, flights: list[dict[str, Any]]) -> None:
+    def back() -> None:
+        redis.start()
+        _materialize(in_redis)
+
+    _, shipped = _store_goes(in_redis, flights, redis.stop, back, [Phase.PROGRESSING])
+    assert _without_store(shipped) >= {("champion", HALF), ("challenger", HALF)}
+
+
+@pytest.mark.slow
+def test_redis_stalls_in_each_phase(in_redis: House, redis: RedisServer, flights: list[dict[str, Any]]) -> None:
+    _, shipped = _store_goes(
+        in_redis, flights, lambda: _signal(redis, signal.SIGSTOP), lambda: _signal(redis, signal.SIGCONT)
+    )
+    assert _without_store(shipped) >= {
+        ("champion", 0),
+        ("shadow", 0),
+        *((arm, weight) for arm in ("champion", "challenger") for weight in (HALF, BAKED)),
+    }
 
 
 def _signal(redis: RedisServer, number: int) -> None:
