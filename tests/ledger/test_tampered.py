@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 
 from ledger.conftest import Raw
 from ledger.drafts import fill
-from towpath.core import digest as digests
 from towpath.core.errors import IntegrityError
 from towpath.ledger import chain
 from towpath.ledger.chain import Stored
@@ -243,9 +242,7 @@ def _rows(connection: Connection) -> list[Stored]:
 def _sealed(row: Stored, **changes: Any) -> Stored:
     """The row with changes, and the hash that fits them."""
     changed = replace(row, **changes)
-    value = chain.content(changed)
-    del value["hash"]
-    return replace(changed, hash=digests.of_json(value))
+    return replace(changed, hash=chain.hash_of(changed))
 
 
 def _rechained(rows: Iterable[Stored]) -> Iterator[Stored]:

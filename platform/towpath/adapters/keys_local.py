@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache
@@ -144,9 +145,12 @@ class LocalKeys:
     def _read(self) -> Mapping[str, TrustedKey]:
         folder = self._folder / "trusted"
         try:
-            files = sorted(folder.glob("*.json"))
-            state = tuple((file.name, file.stat().st_mtime_ns) for file in files)
+            state: tuple[tuple[str, int], ...] = ()
+            # Asked once a signature: the plainest calls, since a path object costs as much as a signature.
+            with suppress(FileNotFoundError), os.scandir(folder) as found:
+                state = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in found))
             if self._known is None or self._known[0] != state:
+                files = (folder / name for name, _ in state if name.endswith(".json"))
                 self._known = (state, {key.key_id: key for key in map(_trusted, files)})
         except OSError as error:
             raise Misconfigured(f"The trusted keys in {folder} cannot be read: {error}.", value=str(folder)) from error

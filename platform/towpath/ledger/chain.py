@@ -8,7 +8,7 @@ show by itself: that records were cut off its end. It is found by comparing with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from towpath.core import digest as digests
 from towpath.core.errors import BadInput, IntegrityError
 from towpath.core.evidence import Entry, Record, RecordKind
-from towpath.ledger.canonical import canonical, parse, stamp
+from towpath.ledger.canonical import canonical, parse, parse_canonical, plain, stamp
 from towpath.ports import Draft
 
 GATE = "integrity.ledger"
@@ -57,6 +57,9 @@ class Stored:
 FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Stored))
 OPTIONAL: Final = ("via", "signer", "signature")
 """Fields that records of before do not have; where they are not set, a record is hashed and exported without them."""
+
+
+_UNHASHED: Final = ("hash", "signature")
 
 
 def body_digest(kind: RecordKind, body: Any) -> str:
@@ -158,19 +161,50 @@ def content(stored: Stored) -> dict[str, Any]:
 
     Raises `ValueError` when the body is not canonical JSON.
     """
-    value: dict[str, Any] = {name: getattr(stored, name) for name in FIELDS}
-    for name in OPTIONAL:
-        if value[name] is None:
-            del value[name]
-    value["body"] = parse(stored.body)
-    if canonical(value["body"]) != stored.body:
-        raise ValueError("its body is not in canonical form")
+    value = _present(stored)
+    try:
+        value["body"] = parse_canonical(stored.body)
+    except ValueError as error:
+        raise ValueError(str(error).replace("it is", "its body is", 1)) from error
     return value
 
 
-def hash_of(value: Mapping[str, Any]) -> str:
-    """The hash of a record's content: of every field but the hash itself and the signature over it."""
-    return digests.of_json({name: value[name] for name in value if name not in ("hash", "signature")})
+def line_of(stored: Stored) -> str:
+    """The record in one line of canonical JSON, of a row whose body is canonical."""
+    before, behind = around_body(_present(stored))
+    return before + stored.body + behind
+
+
+def hash_of(stored: Stored) -> str:
+    """The hash that the row's fields give: of all but the hash itself and the signature over it.
+
+    Raises `ValueError` for a field that is no text.
+    """
+    present = _present(stored)
+    before, behind = around_body({name: value for name, value in present.items() if name not in _UNHASHED})
+    return digests.of_bytes((before + str(stored.body) + behind).encode("utf-8"))
+
+
+def _present(stored: Stored) -> dict[str, Any]:
+    """The row's fields, without those of `OPTIONAL` that are not set."""
+    return {name: value for name in FIELDS if (value := getattr(stored, name)) is not None or name not in OPTIONAL}
+
+
+def around_body(value: Mapping[str, Any]) -> tuple[str, str]:
+    """The canonical JSON of a record's fields, what stands before the body and what stands behind it."""
+    names = sorted(value)
+    middle = names.index("body")
+    return f'{{{_members(value, names[:middle])},"body":', f",{_members(value, names[middle + 1 :])}}}"
+
+
+def _members(value: Mapping[str, Any], names: Sequence[str]) -> str:
+    return ",".join(f'"{name}":{_scalar(value[name])}' for name in names)
+
+
+def _scalar(value: Any) -> str:
+    if value is None or isinstance(value, str) or type(value) is int:
+        return plain(value)
+    raise ValueError(f"{value!r} is no text")
 
 
 def read(stored: Stored) -> Record:
@@ -206,7 +240,7 @@ def contradictions(stored: Stored) -> list[str]:
     try:
         value = content(stored)
         record = _record(stored, value)
-        hashed = hash_of(value)
+        hashed = hash_of(stored)
     except UNREADABLE as error:
         return [f"It cannot be read: {_first(error)}."]
     found: list[str] = []
@@ -217,7 +251,8 @@ def contradictions(stored: Stored) -> list[str]:
             f"Its fields give the hash {hashed}, not its own {stored.hash}: it was changed after it was written."
         )
     try:
-        digest = body_digest(record.kind, value["body"])
+        is_entry = record.kind is RecordKind.ENTRY
+        digest = body_digest(record.kind, value["body"]) if is_entry else digests.of_bytes(stored.body.encode("utf-8"))
     except ValidationError as error:
         return [*found, f"Its body is no entry: {_first(error)}."]
     if digest != stored.digest:
@@ -225,10 +260,18 @@ def contradictions(stored: Stored) -> list[str]:
     return found
 
 
-def stored_of(value: Mapping[str, Any]) -> Stored:
-    """The row of a JSON object with exactly a record's fields, its body a value. Raises `ValueError` for any other."""
+def stored_of(value: Mapping[str, Any], line: str) -> Stored:
+    """The row of a line of canonical JSON and its value. Raises `ValueError` for one that is no record's."""
     if set(value) | set(OPTIONAL) != set(FIELDS) or any(value.get(name, "") is None for name in OPTIONAL):
         raise ValueError(f"its fields are {', '.join(sorted(value))}; a record has {', '.join(sorted(FIELDS))}")
     if type(value["sequence"]) is not int:
         raise ValueError(f"its sequence is {value['sequence']!r}, not a whole number")
-    return Stored(**{**value, "body": canonical(value["body"])})
+    before, behind = around_body(value)
+    body = line[len(before) : len(line) - len(behind)]
+    if before + body + behind != line:
+        raise ValueError("it is not in the canonical form in which it was exported")
+    try:
+        parse_canonical(body)
+    except ValueError as error:
+        raise ValueError("it is not in the canonical form in which it was exported") from error
+    return Stored(**{**value, "body": body})

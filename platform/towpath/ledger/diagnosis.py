@@ -83,7 +83,7 @@ def _belongs(row: Stored, last: Place, behind: Sequence[Link]) -> bool:
     """Whether the chain that follows the last good record comes to the row, and the row is there once."""
     if Counter(link.hash for link in behind)[row.hash]:
         return False
-    following = {link.previous: link.hash for link in (*behind, Link.of(row)) if link.readable}
+    following = {link.previous: link.hash for link in (Link.of(row), *behind) if link.readable}
     reached, seen = following.get(last.hash), set[str | None]()
     while reached is not None and reached not in seen:
         if reached == row.hash:
@@ -129,9 +129,7 @@ def _in_place(row: Stored, said: str, trust: Trust | None) -> Fault:
         kind = Tampering.FORGED if row.signer or row.signature or not chain.contradictions(row) else Tampering.EDITED
     match kind:
         case Tampering.FORGED_ACTOR:
-            what = (
-                f"{name} was not written by whom it names, or not known as it says: the signature is for another."
-            )
+            what = f"{name} was not written by whom it names, or not known as it says: the signature is for another."
         case Tampering.FORGED:
             what = f"{name} is not signed by a trusted key: {_lower(said)}"
         case Tampering.REWOUND:
@@ -169,7 +167,7 @@ def _sealed(row: Stored) -> bool:
 
 def _hash(row: Stored) -> str | None:
     try:
-        return chain.hash_of(chain.content(row))
+        return chain.hash_of(row)
     except chain.UNREADABLE:
         return None
 

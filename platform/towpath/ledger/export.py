@@ -12,7 +12,7 @@ from typing import BinaryIO
 from towpath.core.errors import IntegrityError
 from towpath.core.evidence import Record
 from towpath.ledger import chain
-from towpath.ledger.canonical import canonical, parse
+from towpath.ledger.canonical import parse
 from towpath.ledger.chain import Stored
 from towpath.ledger.trust import Trust
 from towpath.ledger.verification import verify_stored
@@ -26,7 +26,7 @@ def export(records: Iterable[Record], stream: BinaryIO) -> int:
     """
     count = 0
     for record in records:
-        stream.write(canonical(chain.content(chain.store(record))).encode("utf-8") + b"\n")
+        stream.write(chain.line_of(chain.store(record)).encode("utf-8") + b"\n")
         count += 1
     return count
 
@@ -57,8 +57,6 @@ def _rows(stream: BinaryIO) -> Iterator[Stored | Fault]:
             value = parse(text)
             if not isinstance(value, dict):
                 raise TypeError("it is no JSON object")
-            if canonical(value) != text:
-                raise ValueError("it is not in the canonical form in which it was exported")
-            yield chain.stored_of(value)
+            yield chain.stored_of(value, text)
         except chain.UNREADABLE as error:
             yield Fault(sequence=number, what=f"Line {number} is no record: {str(error).rstrip('.')}.")

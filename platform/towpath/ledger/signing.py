@@ -17,7 +17,7 @@ from typing import Final
 from towpath.core.errors import Denied, Misconfigured
 from towpath.core.evidence import Record
 from towpath.ledger import chain
-from towpath.ledger.canonical import canonical, stamp
+from towpath.ledger.canonical import plain, stamp
 from towpath.ledger.chain import Stored
 from towpath.ports import Draft, Keys, Purpose
 
@@ -79,7 +79,7 @@ class Pen:
 
 def payload(actor: str, hash_: str, via: str | None) -> bytes:
     """The bytes that are signed: canonical JSON (RFC 8785) of `{"actor", "hash", "via"}`."""
-    return canonical({"actor": actor, "hash": hash_, "via": via}).encode("utf-8")
+    return f'{{"actor":{plain(actor)},"hash":{plain(hash_)},"via":{plain(via)}}}'.encode()
 
 
 def signature_of(stored: Stored) -> bytes | None:
