@@ -20,7 +20,8 @@ from psycopg.abc import PQGen
 _Result = TypeVar("_Result")
 
 ANSWER_SECONDS: Final = 40.0
-"""For any one answer: more than the 30 s after which the server itself refuses a lock, less than a lease of 90 s."""
+"""For any one answer, a statement of a migration among them: more than the 30 s after which the server itself refuses a
+lock, less than a lease of 90 s."""
 NOTICES: Final[Mapping[str, int]] = {
     "connect_timeout": 10,  # seconds, each address: the handshake with it
     "keepalives_idle": 10,  # seconds without a packet until the kernel asks; below the idle time of every firewall
