@@ -25,11 +25,15 @@ from towpath import wiring
 from towpath.core import judge
 from towpath.core.evidence import Candidate
 from towpath.core.rollout import Phase, Rollout, policy_digest
+from towpath.core.rollout_decision import Command, Order
+from towpath.core.rollout_orders import begin
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.ports import Draft, Ledger, Rollouts
 from towpath.project import load
 from towpath.settings import Settings
+from towpath.stages.canary import opening
 from towpath.stages.canary_start import contender
+from towpath.stages.verdict import gathered, governance
 from towpath.stages.work import candidate_of, champion
 
 PROJECT = "flights"
@@ -95,13 +99,19 @@ class House:
         before = self.rollouts.open(PROJECT)
         if before is None:
             before = self._started(now)
-            self.rollouts.create(before, _note(before), actor="tester")
+            self.rollouts.create(before, self._begun(before, now), actor="tester")
         after = before.model_copy(
             update={"weight": weight, "phase": phase, "generation": before.generation + 1, "step": 1, **more}
         )
         self.rollouts.advance(before, after, _note(after), actor="tester")
         self.rollouts.renew(after.rollout_id, after.generation, now + lease)
         return after
+
+    def _begun(self, rollout: Rollout, now: datetime) -> Draft:
+        """The decision that starts it, as `towpath rollout start` writes it."""
+        command = Command(order=Order.START, author="tester", reason="a newer model")
+        case = gathered(self.ledger, self.built.challenger, now=now)
+        return opening(begin(rollout, command, now), governance(case))
 
     def _started(self, now: datetime) -> Rollout:
         policy = load(self.project).charter.rollout
