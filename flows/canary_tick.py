@@ -23,7 +23,8 @@ from prefect.states import Failed
 
 from towpath import wiring
 from towpath.cli import opening
-from towpath.cli.rollout_opening import open_canary, project_of
+from towpath.cli.rollout_opening import acting_in, open_canary
+from towpath.core.access import Action
 from towpath.core.errors import TowpathError
 from towpath.core.rollout import Phase
 
@@ -50,9 +51,10 @@ def canary_tick(project: str) -> str | State[str]:
     """
     from towpath.stages.canary import tick_once
 
-    ports = open_canary(opening.settings())
+    settings = opening.settings()
+    name, identity = acting_in(settings, project, None, Action.ROLLOUT_RUN)
+    ports = open_canary(settings, identity=identity)
     try:
-        name = project_of(project, ports.ledger)
         ticked = tick_once(ports, name, wiring.now(), lease=LEASE)
         _mirror(ports, name)
     finally:

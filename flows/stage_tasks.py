@@ -40,6 +40,7 @@ from towpath.cli import opening
 from towpath.cli.exits import Exit, exit_of
 from towpath.cli.figures import figures
 from towpath.cli.history import failed
+from towpath.core.access import Action
 from towpath.core.digest import short
 from towpath.core.errors import BadInput, TowpathError
 from towpath.core.evidence import Candidate, Outcome
@@ -128,12 +129,14 @@ def _stage(project: str, stage: str, as_of: str, previous: str | None, *, watch:
     from towpath.stages.work import candidate_of
 
     progress = RunLog(get_run_logger())
+    settings, loaded = opening.settings(), load(Path(project))
     work = wiring.open_work(
-        opening.settings(),
-        load(Path(project)),
+        settings,
+        loaded,
         as_of=datetime.fromisoformat(as_of),
         progress=progress,
         order=WATCH if watch else ORDER,
+        identity=opening.acting(settings, None, Action.MONITOR if watch else Action.RUN, loaded.charter.project),
     )
     try:
         known = candidate_of(work.ports.ledger, work.name, previous) if previous else Candidate(project=work.name)

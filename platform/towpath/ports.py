@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 from towpath.core.contract import Contract
 from towpath.core.evidence import Finding, Record, RecordKind
-from towpath.core.identity import Identity, Kind, Proof, Role
+from towpath.core.identity import EVERY_PROJECT, Identity, Kind, Proof, Role
 from towpath.core.looks import Look
 from towpath.core.rollout import Rollout, Telemetry
 from towpath.core.rollout_policy import RolloutPolicy
-from towpath.core.tampering import Tampering
 from towpath.core.tampering import Tampering
 
 # --- the record -------------------------------------------------------------------------------------------------------
@@ -218,19 +217,19 @@ class TokenGrant:
     grants: Mapping[str, frozenset[Role]]
     expires_at: datetime
 
+    @property
+    def administers(self) -> bool:
+        """Whether who holds it can make other tokens: a person with platform-admin in every project."""
+        return self.kind is Kind.PERSON and Role.PLATFORM_ADMIN in self.grants.get(EVERY_PROJECT, frozenset())
+
 
 @dataclass(frozen=True, kw_only=True)
-class Token:
+class Token(TokenGrant):
     """A local token as the installation knows it. The secret is known to nobody but who was given it."""
 
     token_id: str
-    person: str
-    account: str
-    kind: Kind
-    grants: Mapping[str, frozenset[Role]]
     issued_by: str
     created_at: datetime
-    expires_at: datetime
     revoked_at: datetime | None = None
 
     def identity(self) -> Identity:
@@ -253,12 +252,12 @@ class Tokens(Protocol):
         """Whether one was ever made, be it revoked or expired since. From then on a name alone does nothing."""
         ...
 
-    def create(self, wanted: TokenGrant, *, by: Identity, closed: bool = False) -> tuple[Token, str]:
+    def create(self, wanted: TokenGrant, *, by: Identity, provider: bool = False) -> tuple[Token, str]:
         """Make a token; returns it, and the text that proves it, which nobody can look up again.
 
-        `closed`: whether the installation asks for proof already, without any token (it has an OpenID provider). Else
-        the first token must be a person's with platform-admin everywhere: raises `Denied`. Raises `Unauthenticated`
-        when `by` is a name that was only claimed, and tokens were made meanwhile.
+        `provider`: whether people can be known by an OpenID provider too. Else the first token must be a person's with
+        platform-admin everywhere: raises `Denied`. Raises `Unauthenticated` when `by` is a name that was only claimed,
+        and the installation asks for proof.
         """
         ...
 
@@ -270,8 +269,11 @@ class Tokens(Protocol):
         """Every token that was ever made, the oldest first."""
         ...
 
-    def revoke(self, token_id: str, *, by: Identity, reason: str) -> Token:
-        """Let a token prove nothing any more. Raises `NotFound`; one that is revoked already stays as it is."""
+    def revoke(self, token_id: str, *, by: Identity, reason: str, provider: bool = False) -> Token:
+        """Let a token prove nothing any more; one that is revoked already stays as it is.
+
+        Raises `NotFound`, and `Denied` for the last token of a platform admin where no `provider` knows another.
+        """
         ...
 
     def close(self) -> None: ...

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from towpath import telemetry
 from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.gates import Stage
+from towpath.core.identity import Identity
 from towpath.path import ORDER
 from towpath.ports import (
     Evidence,
@@ -237,8 +238,8 @@ def open_sources(settings: Settings) -> Sources:
     return UriSources(s3=_s3(settings))
 
 
-def open_ports(settings: Settings) -> Ports:
-    """Every port."""
+def open_ports(settings: Settings, *, via: str | None = None) -> Ports:
+    """Every port. `via` is as of `open_ledger`."""
     telemetry.silence()
     from towpath.adapters.evidently_drift import EvidentlyDrift
     from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
@@ -247,7 +248,7 @@ def open_ports(settings: Settings) -> Ports:
     from towpath.stages.work import Ports
 
     return Ports(
-        ledger=open_ledger(settings),
+        ledger=open_ledger(settings, via=via),
         objects=open_objects(settings),
         sources=UriSources(s3=_s3(settings)),
         checks=GreatExpectationsChecks(),
@@ -268,18 +269,19 @@ def open_work(
     as_of: datetime | None,
     progress: Progress,
     order: tuple[Stage, ...] = ORDER,
+    identity: Identity | None = None,
     **ports: Any,
 ) -> Work:
-    """All that the stages need, seen from `moment(as_of)`."""
+    """All that the stages need, seen from `moment(as_of)`. `identity`: who goes; the settings' actor without one."""
     from dataclasses import replace
 
     from towpath.stages.work import Work
 
-    opened = open_ports(settings)
+    opened = open_ports(settings, via=identity.via if identity is not None else None)
     return Work(
         project=project,
         as_of=moment(as_of),
-        actor=settings.actor,
+        actor=identity.person if identity is not None else settings.actor,
         ports=replace(opened, **ports) if ports else opened,
         progress=progress,
         state=settings.state,

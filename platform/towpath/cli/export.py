@@ -35,6 +35,7 @@ def export(
     from towpath import wiring
     from towpath.cli import opening
     from towpath.cli.progress import StageProgress
+    from towpath.core.access import Action
     from towpath.stages import export as exporting
 
     settings = opening.settings()
@@ -45,6 +46,7 @@ def export(
     ):
         progress.begin("export")
         candidate = _meant(named, ledger)
+        opening.acting(settings, None, Action.EXPORT, candidate.project)
         finding = exporting.export(
             candidate,
             target,
@@ -76,7 +78,7 @@ def _meant(named: str, ledger: Ledger) -> Candidate:
     from towpath.stages.work import champion
 
     folder = (Path(named) / names.CHARTER_FILE).is_file()
-    if not folder and named not in {record.project for record in ledger.records()}:
+    if not folder and named not in opening.projects(ledger):
         return opening.candidate(named, ledger)
     project = opening.project_name(named, ledger) or named
     found = champion(ledger, project)

@@ -41,12 +41,14 @@ def feedback(
     """
     from towpath import wiring
     from towpath.cli import opening
+    from towpath.core.access import Action
 
     settings = opening.settings()
     with opening.ledger(settings) as ledger:
         name = opening.project_name(project, ledger)
     if name is None:
         raise BadInput("There is no project here.", hint="Name one: towpath feedback PROJECT --labels …")
+    opening.acting(settings, None, Action.FEEDBACK, name)
     with tempfile.TemporaryDirectory(prefix="towpath-feedback-") as folder:
         table = Path(folder) / "labels.parquet"
         wiring.open_sources(settings).snapshot(labels, base=Path.cwd(), target=table, until=None)

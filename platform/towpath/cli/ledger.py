@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from towpath.core.evidence import Record
     from towpath.ports import Ledger, Verification
 
+Kind = Literal["entry", "decision", "incident", "approval", "waiver", "emergency", "attestation", "access", "hold"]
+
 app = typer.Typer(help="Read, verify and export the record of everything that was done.", no_args_is_help=True)
 
 
@@ -53,7 +55,7 @@ def show(
         str | None,
         typer.Option(metavar="CANDIDATE", help="What is written of one candidate.", autocompletion=options.candidates),
     ] = None,
-    kind: Annotated[Literal["entry", "decision", "incident"] | None, typer.Option(help="One kind only.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="One kind only.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many of the last records.")] = 20,
     as_json: options.Json = False,
 ) -> int:
@@ -200,4 +202,7 @@ def _outcome(record: Record) -> str:
         return record.entry().outcome.value
     if record.kind is RecordKind.DECISION:
         return str(record.body.get("verdict", ""))
-    return worst(Incident.model_validate(record.body).findings).value
+    if record.kind is RecordKind.INCIDENT:
+        return worst(Incident.model_validate(record.body).findings).value
+    refused = record.body.get("refused")
+    return f"refused {refused}" if refused else str(record.body.get("act", ""))

@@ -14,14 +14,16 @@ def monitor(project: options.Folder = Path(), as_of: options.AsOf = None, as_jso
     """
     from towpath.cli import opening, walk
     from towpath.cli.progress import StageProgress
+    from towpath.core.access import Action
     from towpath.path import WATCH
     from towpath.project import load
 
     settings, loaded = opening.settings(), load(project)
+    identity = opening.acting(settings, None, Action.MONITOR, loaded.charter.project)
     with (
         output.libraries_on_stderr(),
         StageProgress(output.messages()) as progress,
-        walk.opened(settings, loaded, progress, as_of=as_of, order=WATCH) as work,
+        walk.opened(settings, loaded, progress, as_of=as_of, order=WATCH, identity=identity) as work,
     ):
         walked = walk.walk(work, progress)
         pages = walk.export(work, walked.candidate, suffix=".html")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from towpath.core import names
 from towpath.core.errors import NotFound
+from towpath.core.identity import EVERY_PROJECT, Identity
 from towpath.settings import Settings
 
 if TYPE_CHECKING:
+    from towpath.core.access import Action
     from towpath.core.evidence import Candidate
     from towpath.ports import Ledger
+    from towpath.stages.access import Doors
 
 _ID = re.compile(r"(?P<project>[a-z][a-z0-9_-]*)-(?P<digits>[0-9a-f]{4,64})")
 _SQLITE = "sqlite:///"
@@ -32,8 +35,58 @@ def embedded_ledger(given: Settings) -> Path | None:
 
 
 @contextmanager
-def ledger(given: Settings) -> Iterator[Ledger]:
-    """The ledger, for reading or a decision. One that is not there is not made: raises `NotFound`."""
+def doors(given: Settings) -> Iterator[Doors]:
+    """What proof of who acts this installation takes. A ledger that is not there is not made: it holds no token."""
+    from towpath import wiring
+    from towpath.stages.access import Doors
+
+    provider = wiring.open_provider(given)
+    file = embedded_ledger(given)
+    if file is not None and not file.exists():
+        yield Doors(tokens=None, provider=provider)
+        return
+    with closing(wiring.open_tokens(given)) as tokens:
+        yield Doors(tokens=tokens, provider=provider)
+
+
+def who(given: Settings, by: str | None = None, *, named: bool = False) -> Identity:
+    """Who acts: by TOWPATH_TOKEN; in an open installation by the name given, else TOWPATH_ACTOR, else the login name.
+
+    `named`: the login name is not enough. Raises what `towpath.stages.access.identify` raises.
+    """
+    from towpath import wiring
+    from towpath.cli import options
+    from towpath.stages.access import identify
+
+    said = (by or "").strip() or None
+    if given.token is None:
+        said = said or options.actor() or (None if named else given.actor)
+    with doors(given) as opened:
+        return identify(opened, given.token, claim=said, now=wiring.now())
+
+
+def acting(given: Settings, by: str | None, action: Action, project: str = EVERY_PROJECT) -> Identity:
+    """Who acts, if they may do that in that project: every command that changes anything begins here.
+
+    Raises what `who` raises, and `Forbidden`, which is recorded.
+    """
+    from towpath import wiring
+    from towpath.core.access import MATRIX, permits
+    from towpath.stages.access import authorize
+
+    identity = who(given, by, named=MATRIX[action].persons)
+    if not permits(identity, action, project):
+        with closing(wiring.open_ledger(given, via=identity.via)) as opened:
+            authorize(identity, action, opened, project=project, now=wiring.now())
+    return identity
+
+
+@contextmanager
+def ledger(given: Settings, *, identity: Identity | None = None) -> Iterator[Ledger]:
+    """The ledger, for reading or a decision. One that is not there is not made: raises `NotFound`.
+
+    `identity`: who writes, for how they are known to be recorded with what they write.
+    """
     from towpath import wiring
 
     file = embedded_ledger(given)
@@ -43,11 +96,16 @@ def ledger(given: Settings) -> Iterator[Ledger]:
             value=str(file),
             hint="Run `towpath run` or `towpath demo`, go to the folder where one was run, or set TOWPATH_STATE.",
         )
-    opened = wiring.open_ledger(given)
-    try:
+    with closing(wiring.open_ledger(given, via=identity.via if identity is not None else None)) as opened:
         yield opened
-    finally:
-        opened.close()
+
+
+def projects(opened: Ledger) -> list[str]:
+    """The projects of which the ledger holds anything. What was refused in a project does not make it one."""
+    from towpath.core.evidence import RecordKind
+
+    refusals = RecordKind.ACCESS
+    return sorted({record.project for record in opened.records() if record.kind is not refusals} - {EVERY_PROJECT})
 
 
 def project_name(given: str | None, opened: Ledger) -> str | None:
@@ -61,7 +119,7 @@ def project_name(given: str | None, opened: Ledger) -> str | None:
         return _declared(file)
     if given is None:
         return None
-    known = sorted({record.project for record in opened.records()})
+    known = projects(opened)
     if given not in known:
         raise NotFound(
             f"{given!r} is neither a folder with a {names.CHARTER_FILE} nor a project of the ledger.",

@@ -49,7 +49,7 @@ def projects() -> Iterator[tuple[str, str]]:
     for file in sorted(Path().glob(f"*/{names.CHARTER_FILE}")):
         yield str(file.parent), "a model project"
     with opening.ledger(opening.settings()) as ledger:
-        for name in sorted({record.project for record in ledger.records()}):
+        for name in opening.projects(ledger):
             yield name, "in the ledger"
 
 

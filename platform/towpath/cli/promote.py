@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput, Denied
+from towpath.core.errors import BadInput
 
 if TYPE_CHECKING:
     from towpath.core.policy import Decision
@@ -34,20 +33,18 @@ def promote(
     from towpath import wiring
     from towpath.cli import opening, walk
     from towpath.cli.progress import StageProgress
+    from towpath.core.access import Action
     from towpath.path import ORDER
     from towpath.project import load
     from towpath.stages.promote import promote as decide
     from towpath.stages.work import champion
 
-    actor = (by or "").strip() or options.actor()
-    if actor is None:
-        raise Denied(
-            "A promotion needs a person's name.", hint='Say who decides: --by "Ada Lovelace", or set TOWPATH_ACTOR.'
-        )
-    settings = replace(opening.settings(), actor=actor)
+    settings = opening.settings()
     with opening.ledger(settings) as ledger:
         chosen = opening.candidate(candidate, ledger)
         current = champion(ledger, chosen.project)
+    identity = opening.acting(settings, by, Action.PROMOTE, chosen.project)
+    actor = identity.person
     loaded = load(project)
     if loaded.charter.project != chosen.project:
         raise BadInput(
@@ -58,7 +55,7 @@ def promote(
     with (
         output.libraries_on_stderr(),
         StageProgress(output.messages()) as progress,
-        walk.opened(settings, loaded, progress, as_of=None, order=ORDER) as work,
+        walk.opened(settings, loaded, progress, as_of=None, order=ORDER, identity=identity) as work,
     ):
         decision = decide(chosen, work, reason=reason, now=wiring.now())
     already = current is not None and current.candidate.digest == chosen.digest

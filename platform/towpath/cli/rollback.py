@@ -35,13 +35,15 @@ def rollback(
     """
     from towpath import wiring
     from towpath.cli import opening
-    from towpath.cli.rollout_opening import opened, person, project_of
+    from towpath.cli.rollout_opening import acting_in, opened
+    from towpath.core.access import Action
     from towpath.stages.rollback import rollback as roll_back
     from towpath.stages.succession import mirror
 
-    author, settings = person(by), opening.settings()
-    with opened(settings, actor=author) as ports:
-        name = project_of(project, ports.ledger)
+    settings = opening.settings()
+    name, identity = acting_in(settings, project, by, Action.ROLLBACK)
+    author = identity.person
+    with opened(settings, identity=identity) as ports:
         target = None if to is None else opening.candidate(to, ports.ledger)
         done = roll_back(name, ports, to=target, author=author, reason=reason, now=wiring.now())
         try:

@@ -50,13 +50,17 @@ def start(
     """
     from towpath import wiring
     from towpath.cli import opening, rollout_told
-    from towpath.cli.rollout_opening import opened, person
+    from towpath.cli.rollout_opening import opened
+    from towpath.core.access import Action
     from towpath.project import load
     from towpath.stages.canary_start import start as begin
 
-    author, given = person(by), _thresholds(threshold or [])
-    with opened(opening.settings(), actor=author) as ports:
-        chosen = opening.candidate(candidate, ports.ledger)
+    settings, given = opening.settings(), _thresholds(threshold or [])
+    with opening.ledger(settings) as ledger:
+        chosen = opening.candidate(candidate, ledger)
+    identity = opening.acting(settings, by, Action.ROLLOUT_START, chosen.project)
+    author = identity.person
+    with opened(settings, identity=identity) as ports:
         loaded = load(project)
         if loaded.charter.project != chosen.project:
             theirs = loaded.charter.project
@@ -214,12 +218,13 @@ def mirror(project: options.Project = None, as_json: options.Json = False) -> in
     """
     from towpath import wiring
     from towpath.cli import opening
-    from towpath.cli.rollout_opening import project_of
+    from towpath.cli.rollout_opening import acting_in
+    from towpath.core.access import Action
     from towpath.stages.succession import mirror as show
 
     settings = opening.settings()
-    with opening.ledger(settings) as ledger, output.libraries_on_stderr():
-        name = project_of(project, ledger)
+    name, identity = acting_in(settings, project, None, Action.RECONCILE)
+    with opening.ledger(settings, identity=identity) as ledger, output.libraries_on_stderr():
         decision = show(ledger, lambda: wiring.open_models(settings), name)
     if decision is None:
         raise NotFound(f"Project {name} has no champion.", value=name, hint="`towpath promote` makes the first.")
@@ -233,16 +238,19 @@ def mirror(project: options.Project = None, as_json: options.Json = False) -> in
 def _order(what: str, project: str | None, by: str | None, reason: str, *, as_json: bool) -> int:
     from towpath import wiring
     from towpath.cli import opening
-    from towpath.cli.rollout_opening import opened, person, project_of
+    from towpath.cli.rollout_opening import acting_in, opened
     from towpath.cli.rollout_shown import decided
+    from towpath.core.access import Action
     from towpath.core.rollout_decision import Command
     from towpath.core.rollout_decision import Order as Orders
     from towpath.stages.canary import give
 
     order: Order = Orders(what)
-    command = Command(order=order, author=person(by), reason=reason)
-    with opened(opening.settings(), actor=command.author) as ports:
-        done = give(ports, project_of(project, ports.ledger), command, wiring.now())
+    settings = opening.settings()
+    name, identity = acting_in(settings, project, by, Action(f"rollout-{what}"))
+    command = Command(order=order, author=identity.person, reason=reason)
+    with opened(settings, identity=identity) as ports:
+        done = give(ports, name, command, wiring.now())
     assert done.decision is not None
     assert done.rollout is not None
     if as_json:

@@ -6,28 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from towpath.cli import opening, options
-from towpath.core.errors import Denied, NotFound
+from towpath.cli import opening
+from towpath.core.errors import NotFound
 
 if TYPE_CHECKING:
+    from towpath.core.access import Action
+    from towpath.core.identity import Identity
     from towpath.core.rollout import Rollout
     from towpath.ports import Ledger
     from towpath.settings import Settings
     from towpath.stages.canary import CanaryPorts
 
 
-def open_canary(settings: Settings, *, actor: str | None = None) -> CanaryPorts:
-    """The controller's ports; close them after use. `actor`: who the ledger will say acts, else the settings' word."""
+def open_canary(settings: Settings, *, identity: Identity | None = None) -> CanaryPorts:
+    """The controller's ports; close them after use. `identity`: who acts, else the settings' actor does."""
     from towpath import wiring
     from towpath.stages.canary import CanaryPorts
 
-    ledger = wiring.open_ledger(settings)
+    via = identity.via if identity is not None else None
+    ledger = wiring.open_ledger(settings, via=via)
     try:
         return CanaryPorts(
             ledger=ledger,
-            rollouts=wiring.open_rollouts(settings),
+            rollouts=wiring.open_rollouts(settings, via=via),
             evidence=wiring.open_evidence(settings),
-            actor=actor or settings.actor,
+            actor=identity.person if identity is not None else settings.actor,
         )
     except BaseException:
         ledger.close()
@@ -35,14 +38,21 @@ def open_canary(settings: Settings, *, actor: str | None = None) -> CanaryPorts:
 
 
 @contextmanager
-def opened(settings: Settings, *, actor: str | None = None) -> Iterator[CanaryPorts]:
+def opened(settings: Settings, *, identity: Identity | None = None) -> Iterator[CanaryPorts]:
     """The controller's ports, of a ledger that is there: one that is not is not made."""
     with opening.ledger(settings):
-        ports = open_canary(settings, actor=actor)
+        ports = open_canary(settings, identity=identity)
     try:
         yield ports
     finally:
         ports.close()
+
+
+def acting_in(settings: Settings, project: str | None, by: str | None, action: Action) -> tuple[str, Identity]:
+    """The project that is meant, and who acts in it, if they may. Raises what `opening.acting` raises."""
+    with opening.ledger(settings) as ledger:
+        name = project_of(project, ledger)
+    return name, opening.acting(settings, by, action, name)
 
 
 def project_of(given: str | None, ledger: Ledger) -> str:
@@ -50,7 +60,7 @@ def project_of(given: str | None, ledger: Ledger) -> str:
     named = opening.project_name(given, ledger)
     if named is not None:
         return named
-    known = sorted({record.project for record in ledger.records()})
+    known = opening.projects(ledger)
     if len(known) != 1:
         raise NotFound(
             f"The ledger has {len(known)} projects; which one is meant is not said.",
@@ -72,13 +82,3 @@ def latest(ports: CanaryPorts, project: str, rollout_id: str | None = None) -> R
             hint='Start one: towpath rollout start CANDIDATE --by "…" --reason "…".',
         )
     return found[0]
-
-
-def person(by: str | None) -> str:
-    """Who decides. Raises `Denied` when nobody says."""
-    actor = (by or "").strip() or options.actor()
-    if actor is None:
-        raise Denied(
-            "A decision needs a person's name.", hint='Say who decides: --by "Ada Lovelace", or set TOWPATH_ACTOR.'
-        )
-    return actor

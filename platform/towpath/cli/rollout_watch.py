@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from towpath.cli import opening, output, rollout_shown
 from towpath.cli.exits import Exit
-from towpath.cli.rollout_opening import latest, opened, project_of
+from towpath.cli.rollout_opening import acting_in, latest, opened, project_of
 from towpath.core.errors import TowpathError
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ def run(project: str | None, *, interval: float, until_end: bool, as_json: bool)
     """Tick until interrupted, or until the rollout has ended. Returns an exit code."""
     from towpath import wiring
     from towpath.cli.rollout_follower import Follower
+    from towpath.core.access import Action
     from towpath.stages.canary_loop import control
 
     settings, stop, told = opening.settings(), threading.Event(), _Told(as_json=as_json)
-    with opened(settings) as ports, _stopping(stop):
-        name = project_of(project, ports.ledger)
+    name, identity = acting_in(settings, project, None, Action.ROLLOUT_RUN)
+    with opened(settings, identity=identity) as ports, _stopping(stop):
         follower = Follower(ports.ledger, name)
         control(
             ports,

@@ -26,6 +26,7 @@ def run(
     """
     from towpath.cli import opening, walk
     from towpath.cli.progress import StageProgress
+    from towpath.core.access import Action
     from towpath.path import ORDER
     from towpath.project import load
     from towpath.stages.work import champion
@@ -38,10 +39,11 @@ def run(
             hint=f"See `towpath {'rollout' if until is Stage.CANARY else until} --help`.",
         )
     settings, loaded = opening.settings(), load(project)
+    identity = opening.acting(settings, None, Action.RUN, loaded.charter.project)
     with (
         output.libraries_on_stderr(),
         StageProgress(output.messages()) as progress,
-        walk.opened(settings, loaded, progress, as_of=as_of, order=ORDER) as work,
+        walk.opened(settings, loaded, progress, as_of=as_of, order=ORDER, identity=identity) as work,
     ):
         walked = walk.walk(work, progress, until=until)
         reigning = champion(work.ports.ledger, work.name)

@@ -16,6 +16,7 @@ from towpath.cli.progress import StageProgress
 from towpath.core.digest import short
 from towpath.core.evidence import Candidate, Outcome
 from towpath.core.gates import GATES, Stage
+from towpath.core.identity import Identity
 from towpath.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,15 +55,24 @@ def walk(work: Work, progress: StageProgress, *, until: Stage | None = None) -> 
 
 @contextmanager
 def opened(
-    settings: Settings, project: Project, progress: StageProgress, *, as_of: datetime | None, order: tuple[Stage, ...]
+    settings: Settings,
+    project: Project,
+    progress: StageProgress,
+    *,
+    as_of: datetime | None,
+    order: tuple[Stage, ...],
+    identity: Identity | None = None,
 ) -> Iterator[Work]:
-    """Everything the stages need, alone in the state folder, and the ledger closed behind them."""
+    """Everything the stages need, alone in the state folder, and the ledger closed behind them.
+
+    `identity`: who goes, as `opening.acting` says; the settings' actor without one.
+    """
     from towpath import wiring
     from towpath.stages.alone import alone
 
     wiring.prepare(settings)
     with alone(settings.state, project.charter.project, waiting=progress.step):
-        work = wiring.open_work(settings, project, as_of=as_of, progress=progress, order=order)
+        work = wiring.open_work(settings, project, as_of=as_of, progress=progress, order=order, identity=identity)
         try:
             yield work
         finally:

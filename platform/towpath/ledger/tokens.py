@@ -83,7 +83,7 @@ class SqlTokens:
             rows = connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.token_id)).mappings()
             return tuple(_token(row) for row in rows)
 
-    def create(self, wanted: TokenGrant, *, by: Identity, closed: bool = False) -> tuple[Token, str]:
+    def create(self, wanted: TokenGrant, *, by: Identity, provider: bool = False) -> tuple[Token, str]:
         """Make a token, row and record in one transaction; see `towpath.ports.Tokens`.
 
         Raises `BadInput` for a service with a person's role, no role at all, or a time of expiry that is over.
@@ -91,12 +91,12 @@ class SqlTokens:
         token_id, secret = secrets.token_hex(6), secrets.token_hex(32)
         with self._database.writing() as connection:
             made = _any(connection)
-            if by.proof is Proof.CLAIMED and (made or closed):
+            if by.proof is Proof.CLAIMED and (made or provider):
                 raise Unauthenticated(
                     "This installation asks for proof of who acts, and a name is none.",
                     hint="Set TOWPATH_TOKEN to the token of a platform admin.",
                 )
-            if not made and not closed:
+            if not made and not provider:
                 _require_admin(wanted)
             token = _checked(wanted, token_id, by=by, now=self._now(connection))
             row = _row(token, secret)
@@ -105,10 +105,10 @@ class SqlTokens:
             write(connection, _draft(body), actor=by.person, pen=self._speaking(by))
         return token, f"tp_{token_id}_{secret}"
 
-    def revoke(self, token_id: str, *, by: Identity, reason: str) -> Token:
-        """Let a token prove nothing any more, row and record in one transaction.
+    def revoke(self, token_id: str, *, by: Identity, reason: str, provider: bool = False) -> Token:
+        """Let a token prove nothing any more, row and record in one transaction; see `towpath.ports.Tokens`.
 
-        Raises `NotFound`, and `BadInput` without a reason. One that is revoked already stays as it is.
+        Raises `BadInput` without a reason.
         """
         if len(reason.split()) < 2:
             raise BadInput("Revoking a token needs a reason.", value=reason, hint='Say why: --reason "…".')
@@ -122,6 +122,8 @@ class SqlTokens:
                     hint="`towpath token list` lists them, by their id and never with their secret.",
                 )
             if keyed(connection, _revocation(token_id)) is None:
+                if not provider:
+                    self._require_another_admin(connection, token_id)
                 body = {"act": "token-revoke", "token": token_id, "person": row["person"], "reason": reason}
                 draft = _draft(body, key=_revocation(token_id))
                 record = write(connection, draft, actor=by.person, pen=self._speaking(by))
@@ -158,6 +160,17 @@ class SqlTokens:
                 hint=_ANOTHER,
             )
         return token.identity()
+
+    def _require_another_admin(self, connection: Connection, token_id: str) -> None:
+        now = self._now(connection)
+        rows = connection.execute(select(tokens).where(tokens.c.revoked_at.is_(None))).mappings()
+        admins = {token.token_id for token in map(_token, rows) if token.administers and now < token.expires_at}
+        if admins == {token_id}:
+            raise Denied(
+                "This is the last token of a platform admin: without it nobody could make another.",
+                value=token_id,
+                hint="Make another first (towpath token create … --role platform-admin), then revoke this one.",
+            )
 
     def _now(self, connection: Connection) -> datetime:
         """The clock's time, or the last record's where that is later: setting a clock back revives no token."""
@@ -211,7 +224,7 @@ def _row_of(connection: Connection, token_id: str) -> RowMapping | None:
 
 def _require_admin(wanted: TokenGrant) -> None:
     """The first token ends the time when a name was enough: without an admin nobody could make the second."""
-    if wanted.kind is Kind.PERSON and Role.PLATFORM_ADMIN in wanted.grants.get(EVERY_PROJECT, frozenset()):
+    if wanted.administers:
         return
     raise Denied(
         "The first token of an installation must be a person's with platform-admin in every project: from then on "
