@@ -26,7 +26,9 @@ from towpath.cli import (
     serve,
     show,
     status,
+    token,
     up,
+    whoami,
 )
 
 app = typer.Typer(
@@ -109,8 +111,10 @@ for _command, _panel in (
     (gates.gates, _RECORD),
     (schema.schema, _RECORD),
     (doctor.doctor, _PLACE),
+    (whoami.whoami, _PLACE),
     (up.up, _PLACE),
 ):
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_PATH)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_RECORD)
+app.add_typer(token.app, name="token", rich_help_panel=_PLACE)

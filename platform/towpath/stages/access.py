@@ -58,7 +58,7 @@ def identify(doors: Doors, token: str | None, *, claim: str | None = None, now: 
             )
     except Unauthenticated as error:
         # Never to the ledger: else anybody could fill it.
-        _logger.warning("refused: not authenticated: %s", error.message)
+        _logger.info("refused: not authenticated: %s", error.message)
         raise
     if claim is None or not claim.strip():
         raise Denied(
@@ -77,7 +77,7 @@ def authorize(
     try:
         access.require(identity, action, project)
     except Forbidden as error:
-        _logger.warning(
+        _logger.info(
             "refused: person=%s via=%s action=%s project=%s", identity.person, identity.via, action, project
         )
         ledger.append(_refusal(identity, action, project, error, now), actor=identity.person)
