@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,8 +98,12 @@ class Ledger(Protocol):
         """Records in order of their sequence, those beyond `after`."""
         ...
 
-    def verify(self) -> Verification:
-        """Recompute every hash and the chain."""
+    def verify(self, *, trusting: timedelta | None = None) -> Verification:
+        """Recompute every hash, the chain and the signatures.
+
+        `trusting`: for how long after a verification of everything what it found whole is taken for whole still; then
+        only its last record and those behind it are looked at.
+        """
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from towpath import telemetry
+from towpath.core import digest as digests
 from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.gates import Stage
 from towpath.core.identity import Identity
@@ -57,7 +58,7 @@ def open_ledger(settings: Settings, *, via: str | None = None) -> Ledger:
     """The ledger, created or upgraded when need be. `via` says in its records how it was known who acts."""
     from towpath.ledger.sql import SqlLedger
 
-    return SqlLedger.open(settings.ledger, clock=now, keys=open_keys(settings), via=via)
+    return SqlLedger.open(settings.ledger, clock=now, keys=open_keys(settings), via=via, noted=noted(settings))
 
 
 def open_keys(settings: Settings) -> Keys:
@@ -69,6 +70,23 @@ def open_keys(settings: Settings) -> Keys:
     if settings.keys == settings.state / "keys":
         keys.ensure(at=now())
     return keys
+
+
+def noted(settings: Settings) -> Path:
+    """The file of the checkpoint that is kept of this ledger, beside the keys and away from the database."""
+    # A state folder that holds both may be moved as a whole.
+    embedded = (settings.keys, settings.ledger) == (
+        settings.state / "keys",
+        f"sqlite:///{settings.state / 'ledger.db'}",
+    )
+    name = "ledger" if embedded else _place(settings.ledger)
+    return settings.keys / "checkpoints" / f"{name}.txt"
+
+
+def _place(url: str) -> str:
+    """A name for a database: the same whoever connects, and with whatever password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}-{digests.short(digests.of_bytes(rest.rpartition('@')[2].encode()))}"
 
 
 def open_objects(settings: Settings) -> Objects:
@@ -93,7 +111,7 @@ def open_rollouts(settings: Settings, *, via: str | None = None) -> Rollouts:
     """The rollouts, in the ledger's database. `via` is as of `open_ledger`."""
     from towpath.ledger.rollouts import SqlRollouts
 
-    return SqlRollouts.at(settings.ledger, clock=now, keys=open_keys(settings), via=via)
+    return SqlRollouts.at(settings.ledger, clock=now, keys=open_keys(settings), via=via, noted=noted(settings))
 
 
 def open_tokens(settings: Settings) -> Tokens:

@@ -6,7 +6,7 @@ without the fields `hash` and `signature`, so any implementation of RFC 8785 can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from towpath.core.errors import IntegrityError
@@ -14,6 +14,7 @@ from towpath.core.evidence import Record
 from towpath.ledger import chain
 from towpath.ledger.canonical import parse
 from towpath.ledger.chain import Stored
+from towpath.ledger.checkpoints import Checkpoint
 from towpath.ledger.trust import Trust
 from towpath.ledger.verification import verify_stored
 from towpath.ports import Fault, Verification
@@ -31,12 +32,14 @@ def export(records: Iterable[Record], stream: BinaryIO) -> int:
     return count
 
 
-def verify_export(stream: BinaryIO, *, trust: Trust | None = None) -> Verification:
-    """Verify an exported ledger as `SqlLedger.verify` would. Lines cut off the end leave no trace but another head.
+def verify_export(
+    stream: BinaryIO, *, trust: Trust | None = None, checkpoints: Sequence[Checkpoint] = ()
+) -> Verification:
+    """Verify an exported ledger as `SqlLedger.verify` would. Lines cut off the end only a checkpoint shows.
 
     Without `trust` signatures are not looked at.
     """
-    return verify_stored(_rows(stream), trust=trust)
+    return verify_stored(_rows(stream), trust=trust, checkpoints=checkpoints)
 
 
 def read_export(stream: BinaryIO) -> Iterator[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -16,8 +17,9 @@ from towpath.core.rollout import Rollout
 from towpath.ledger import chain, schema
 from towpath.ledger.canonical import canonical, parse, stamp
 from towpath.ledger.engine import Database, connect
+from towpath.ledger.noted import Noted
 from towpath.ledger.signing import Pen
-from towpath.ledger.sql import keyed, require_last, write
+from towpath.ledger.sql import keyed, note, require_last, write
 from towpath.ledger.table import rollouts
 from towpath.ports import Draft, Keys
 
@@ -34,10 +36,18 @@ class SqlRollouts:
         self._owns = owns
 
     @classmethod
-    def at(cls, url: str, *, clock: Callable[[], datetime], keys: Keys | None = None, via: str | None = None) -> Self:
+    def at(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime],
+        keys: Keys | None = None,
+        via: str | None = None,
+        noted: Path | None = None,
+    ) -> Self:
         """The rollouts of the ledger at that URL, whose tables are created or upgraded. Close it after use.
 
-        `clock`, `keys` and `via` are as of `SqlLedger.open`.
+        `clock`, `keys`, `via` and `noted` are as of `SqlLedger.open`.
         """
         database = connect(url)
         try:
@@ -45,7 +55,8 @@ class SqlRollouts:
         except BaseException:
             database.engine.dispose()
             raise
-        return cls(database, Pen(clock=clock, keys=keys, via=via))
+        kept = Noted(file=noted, keys=keys) if noted is not None and keys is not None else None
+        return cls(database, Pen(clock=clock, keys=keys, via=via, noted=kept))
 
     def speaking(self, via: str | None) -> Self:
         """The same rollouts for one who is known otherwise; closing them keeps the connections."""
@@ -104,7 +115,9 @@ class SqlRollouts:
             if behind is not None:
                 require_last(connection, behind)
             connection.execute(insert(rollouts), {**fields, "started_at": started, "lease": None, **_moving(rollout)})
-            return _recorded(connection, draft, actor=actor, pen=self._pen)
+            record = _recorded(connection, draft, actor=actor, pen=self._pen)
+        note(self._database, record, self._pen)
+        return record
 
     def advance(
         self, before: Rollout, after: Rollout, draft: Draft | None, *, actor: str, behind: str | None = None
@@ -127,7 +140,10 @@ class SqlRollouts:
                 )
             if behind is not None:
                 require_last(connection, behind)
-            return None if draft is None else _recorded(connection, draft, actor=actor, pen=self._pen)
+            record = None if draft is None else _recorded(connection, draft, actor=actor, pen=self._pen)
+        if record is not None:
+            note(self._database, record, self._pen)
+        return record
 
     def renew(self, rollout_id: str, generation: int, until: datetime) -> bool:
         """Extend the lease of that generation, never shorten it; False when the rollout has moved on."""

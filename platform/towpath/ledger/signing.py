@@ -19,6 +19,7 @@ from towpath.core.evidence import Record
 from towpath.ledger import chain
 from towpath.ledger.canonical import plain, stamp
 from towpath.ledger.chain import Stored
+from towpath.ledger.noted import Noted
 from towpath.ports import Draft, Keys, Purpose
 
 TOLERANCE: Final = timedelta(seconds=60)
@@ -29,12 +30,14 @@ TOLERANCE: Final = timedelta(seconds=60)
 class Pen:
     """Who writes records: the clock that dates them, the keys that sign them, and how it is known who acts.
 
-    Without `keys` records are not signed, which only a ledger that has no signed record takes.
+    Without `keys` records are not signed, which only a ledger that has no signed record takes. `noted`: where the
+    checkpoint is that this installation keeps of the ledger.
     """
 
     clock: Callable[[], datetime]
     keys: Keys | None = None
     via: str | None = None
+    noted: Noted | None = None
 
     def write(self, draft: Draft, *, actor: str, last: Stored | None) -> Record:
         """The record that the draft becomes behind the last one, signed.

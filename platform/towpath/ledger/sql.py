@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
-from towpath.core.errors import Conflict
+from towpath.core.errors import Conflict, IntegrityError
 from towpath.core.evidence import Record, RecordKind
+from towpath.core.tampering import Tampering
 from towpath.ledger import chain, schema
 from towpath.ledger.chain import Stored
+from towpath.ledger.checkpoints import Checkpoint
+from towpath.ledger.diagnosis import Place
 from towpath.ledger.engine import Database, connect
+from towpath.ledger.noted import Noted
 from towpath.ledger.signing import Pen
 from towpath.ledger.table import records
 from towpath.ledger.trust import Trust
-from towpath.ledger.verification import verify_stored
-from towpath.ports import Draft, Keys, Verification
+from towpath.ledger.verification import BEGINNING, Walk
+from towpath.ports import Draft, Fault, Keys, Verification
 
 _PAGE: Final = 256  # rows held in memory at once
 
@@ -31,17 +37,27 @@ class SqlLedger:
     `IntegrityError` when its contents are not what was written.
     """
 
-    def __init__(self, database: Database, pen: Pen, *, owns: bool = True) -> None:
+    def __init__(self, database: Database, pen: Pen, *, owner: Self | None = None) -> None:
         self._database = database
         self._pen = pen
-        self._owns = owns
+        self._owner = owner
+        self._whole: _Whole | None = None
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], datetime], keys: Keys | None = None, via: str | None = None) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime],
+        keys: Keys | None = None,
+        via: str | None = None,
+        noted: Path | None = None,
+    ) -> Self:
         """Open the ledger at `sqlite:///PATH` or `postgresql://…`, creating or upgrading its table.
 
         `clock` tells the time of each record, with a time zone; `keys` sign it, and `via` says in it how it was known
-        who acts. Close the ledger after use, or use it in a `with`.
+        who acts. `noted`: the file of the checkpoint that is kept of it, with which every verification compares. Close
+        the ledger after use, or use it in a `with`.
         """
         database = connect(url)
         try:
@@ -49,15 +65,16 @@ class SqlLedger:
         except BaseException:
             database.engine.dispose()
             raise
-        return cls(database, Pen(clock=clock, keys=keys, via=via))
+        kept = Noted(file=noted, keys=keys) if noted is not None and keys is not None else None
+        return cls(database, Pen(clock=clock, keys=keys, via=via, noted=kept))
 
     def speaking(self, via: str | None) -> Self:
         """The same ledger for one who is known otherwise; it shares the connections, and closing it keeps them."""
-        return type(self)(self._database, replace(self._pen, via=via), owns=False)
+        return type(self)(self._database, replace(self._pen, via=via), owner=self._owner or self)
 
     def close(self) -> None:
         """Give back every connection."""
-        if self._owns:
+        if self._owner is None:
             self._database.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -81,7 +98,9 @@ class SqlLedger:
                 return found
             if behind is not None:
                 require_last(connection, behind)
-            return write(connection, draft, actor=actor, pen=self._pen)
+            record = write(connection, draft, actor=actor, pen=self._pen)
+        note(self._database, record, self._pen)
+        return record
 
     def find(self, key: str) -> Record | None:
         """The record written under that key."""
@@ -123,18 +142,77 @@ class SqlLedger:
                 return
             after = page[-1].sequence
 
-    def verify(self) -> Verification:
+    def verify(self, *, trusting: timedelta | None = None) -> Verification:
         """Recompute every hash, digest, link and signature, over one state of the whole table, a page at a time.
 
-        See `towpath.ledger.chain` for what a chain cannot show by itself.
+        `trusting`: for how long after a verification of everything what it found whole is taken for whole still; then
+        only the last record of then and those behind it are looked at. See `towpath.ledger.chain` for what a chain
+        cannot show by itself.
         """
-        with self._database.reading() as connection:
-            query = _rows().order_by(records.c.sequence).execution_options(yield_per=_PAGE)
-            with connection.execute(query) as result:
-                return verify_stored((_stored(row) for row in result.mappings()), trust=self._trust())
+        owner = self._owner or self
+        known = owner._whole if trusting is not None else None
+        if known is not None and trusting is not None and time.monotonic() - known.since < trusting.total_seconds():
+            found = self._walk(known)
+            if found is not None:
+                return found
+        began = time.monotonic()
+        whole = self._walk(None, began=began)
+        assert whole is not None
+        return whole
 
-    def _trust(self) -> Trust | None:
-        return Trust.of(self._pen.keys) if self._pen.keys is not None else None
+    def _walk(self, known: _Whole | None, *, began: float = 0.0) -> Verification | None:
+        """Verify from the beginning, or behind what is known to be whole; None where that is no longer there."""
+        keys = self._pen.keys
+        checkpoint, unread = self._noted()  # before the records: it may grow meanwhile, and they do
+        place = known.place if known is not None else BEGINNING
+        walk = Walk(
+            trust=Trust.of(keys) if keys is not None else None,
+            place=place,
+            signed=known.signed if known is not None else 0,
+            checkpoints=[checkpoint] if checkpoint is not None and checkpoint.size > place.sequence else (),
+        )
+        with self._database.reading() as connection:
+            query = _rows().where(records.c.sequence >= place.sequence).order_by(records.c.sequence)
+            with connection.execute(query.execution_options(yield_per=_PAGE)) as result:
+                rows = (_stored(row) for row in result.mappings())
+                if known is not None and ((last := next(rows, None)) is None or not _is_still(last, place)):
+                    return None
+                for row in rows:
+                    walk.step(row)
+        found = _with(walk.result(), unread)
+        if found.whole and found.records:
+            since = known.since if known is not None else began
+            (self._owner or self)._whole = _Whole(place=walk.place, signed=walk.signed, since=since)
+        return found
+
+    def _noted(self) -> tuple[Checkpoint | None, str]:
+        """The checkpoint that is kept of this ledger; else why it cannot be read."""
+        try:
+            return (self._pen.noted.read() if self._pen.noted is not None else None), ""
+        except IntegrityError as error:
+            return None, error.message
+
+
+def _with(found: Verification, unread: str) -> Verification:
+    """With the fault of a checkpoint that could not be read, which stands behind those of the records."""
+    if not unread:
+        return found
+    fault = Fault(sequence=found.records, what=unread, kind=Tampering.FORGED)
+    return replace(found, faults=(*found.faults, fault), verdict=found.verdict or fault)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Whole:
+    """Up to where a ledger was found whole, and when everything up to there was last looked at (monotonic seconds)."""
+
+    place: Place
+    signed: int
+    since: float
+
+
+def _is_still(row: Stored, place: Place) -> bool:
+    """Whether the row is the one that was the last, and is as it was."""
+    return (row.sequence, row.hash) == (place.sequence, place.hash) and not chain.contradictions(row)
 
 
 def keyed(connection: Connection, key: str | None) -> Record | None:
@@ -148,6 +226,15 @@ def write(connection: Connection, draft: Draft, *, actor: str, pen: Pen) -> Reco
     record = pen.write(draft, actor=actor, last=_one(connection, _last()))
     connection.execute(insert(records), asdict(chain.store(record)))
     return record
+
+
+def note(database: Database, record: Record, pen: Pen) -> None:
+    """Note a checkpoint behind a record that was written, where one is due."""
+    if pen.noted is not None and pen.noted.due(record):
+        with database.reading() as connection:
+            first = _one(connection, _rows().where(records.c.sequence == 1))
+        if first is not None:
+            pen.noted.note(chain.read(first), record)
 
 
 def require_last(connection: Connection, behind: str) -> None:

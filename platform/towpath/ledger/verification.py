@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from towpath.core.evidence import Record
 from towpath.ledger import chain
 from towpath.ledger.chain import Stored
+from towpath.ledger.checkpoints import Checkpoint, Comparison
 from towpath.ledger.diagnosis import Link, Place, diagnose
 from towpath.ledger.trust import Trust
 from towpath.ports import Fault, Verification
@@ -21,13 +22,15 @@ def verify_records(records: Iterable[Record], *, trust: Trust | None = None) -> 
     return verify_stored((chain.store(record) for record in records), trust=trust)
 
 
-def verify_stored(rows: Iterable[Stored | Fault], *, trust: Trust | None = None) -> Verification:
+def verify_stored(
+    rows: Iterable[Stored | Fault], *, trust: Trust | None = None, checkpoints: Sequence[Checkpoint] = ()
+) -> Verification:
     """Verify a whole chain as it lies, one row at a time; a `Fault` among them is a row that could not be read.
 
-    Without `trust` signatures are not looked at. Memory grows only behind the first bad row, by a few words a row: what
-    was done to it shows in those that follow.
+    Without `trust` signatures are not looked at. `checkpoints` show what a chain cannot: that its end was cut off.
+    Memory grows only behind the first bad row, by a few words a row: what was done to it shows in those that follow.
     """
-    walk = Walk(trust=trust)
+    walk = Walk(trust=trust, checkpoints=checkpoints)
     for row in rows:
         walk.step(row)
     return walk.result()
@@ -36,12 +39,20 @@ def verify_stored(rows: Iterable[Stored | Fault], *, trust: Trust | None = None)
 class Walk:
     """A verification under way, from a place up to which the chain is known to be whole."""
 
-    def __init__(self, *, trust: Trust | None, place: Place = BEGINNING, signed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        trust: Trust | None,
+        place: Place = BEGINNING,
+        signed: int = 0,
+        checkpoints: Sequence[Checkpoint] = (),
+    ) -> None:
         self.place = place
         self.records = place.sequence
         self.signed = signed
         """How many records have a signature that was found good."""
         self._trust = trust
+        self._comparison = Comparison(checkpoints)
         self._faults: list[Fault] = []
         self._first: _First | None = None
 
@@ -55,15 +66,18 @@ class Walk:
             self._first = _First(row=row, place=self.place, said=found[0].what, behind=[])
         self._faults.extend(found)
         self.place = self._moved(row)
+        if isinstance(row, Stored):
+            self._comparison.step(row.sequence, row.hash, str(row.at))
 
     def result(self) -> Verification:
         first = self._first
         verdict = diagnose(first.row, first.place, first.behind, first.said, self._trust) if first else None
+        compared = self._comparison.faults(self.records)
         return Verification(
             records=self.records,
             head=self.place.hash,
-            faults=tuple(self._faults),
-            verdict=verdict,
+            faults=(*self._faults, *compared),
+            verdict=verdict or next(iter(compared), None),
             signed=self.signed,
         )
 
