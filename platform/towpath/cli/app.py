@@ -9,9 +9,11 @@ import typer
 
 from towpath import __version__
 from towpath.cli import (
+    approve,
     batch,
     check,
     doctor,
+    emergency,
     export,
     feedback,
     gates,
@@ -28,6 +30,7 @@ from towpath.cli import (
     status,
     token,
     up,
+    waive,
     whoami,
 )
 
@@ -101,6 +104,8 @@ for _command, _panel in (
     (run.run, _PATH),
     (status.status, _PATH),
     (show.show, _PATH),
+    (approve.approve, _PATH),
+    (waive.waive, _PATH),
     (promote.promote, _PATH),
     (serve.serve, _PATH),
     (rollback.rollback, _PATH),
@@ -116,5 +121,6 @@ for _command, _panel in (
 ):
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_PATH)
+app.add_typer(emergency.app, name="emergency", rich_help_panel=_PATH)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_RECORD)
 app.add_typer(token.app, name="token", rich_help_panel=_PLACE)

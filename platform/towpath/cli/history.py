@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from towpath.core.approvals import Standing
+from towpath.core.emergencies import Broken
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Record, RecordKind, Severity
 from towpath.core.gates import GATES, Stage
 from towpath.ports import Ledger
+from towpath.stages.agreed import standing
+from towpath.stages.verdict import broken_glass
 from towpath.stages.work import champion
 
 
@@ -20,6 +25,7 @@ class Reached:
     record: Record
     decision: Record | None
     champion: bool
+    standing: Standing | None = None
 
     @property
     def version(self) -> str | None:
@@ -36,10 +42,11 @@ class Reached:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Candidates and incidents, newest first."""
+    """Candidates and incidents, newest first; the emergencies whose follow-up is missing."""
 
     candidates: tuple[Reached, ...]
     incidents: tuple[Record, ...]
+    emergencies: tuple[Broken, ...] = ()
 
 
 def read(ledger: Ledger, project: str | None = None) -> History:
@@ -66,6 +73,16 @@ def read(ledger: Ledger, project: str | None = None) -> History:
         candidates=tuple(sorted(reached, key=lambda item: -item.record.sequence)),
         incidents=tuple(reversed(incidents)),
     )
+
+
+def agreed(found: History, ledger: Ledger, *, now: datetime) -> History:
+    """The history with how each candidate stands with those who must agree, and with emergencies that block."""
+    projects = sorted({item.candidate.project for item in found.candidates})
+    broken = (one for name in projects for one in broken_glass(ledger, name))
+    candidates = (
+        replace(item, standing=standing(ledger, item.candidate, item.decision, now=now)) for item in found.candidates
+    )
+    return replace(found, candidates=tuple(candidates), emergencies=tuple(one for one in broken if one.blocks))
 
 
 def _chain(parsed: Mapping[str, Entry], tip: str, project: str) -> Candidate:

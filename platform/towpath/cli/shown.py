@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from towpath.cli import history, output, walk
+from towpath.cli import history, output, standing_shown, walk
 from towpath.cli.exports import report_folder, save
 from towpath.cli.figures import figures
 from towpath.core.digest import short
@@ -21,7 +21,10 @@ _FEW = 3  # findings of one gate that passed are shown one by one up to here
 
 
 def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: bool) -> None:
-    """The candidate, or one stage of it: refusals first, then entries, findings, facts and attachments."""
+    """The candidate, or one stage of it: refusals and approvals, then entries, findings, facts and attachments."""
+    from towpath import wiring
+    from towpath.stages.agreed import agreed
+
     entries = (candidate.entry(stage),) if stage else candidate.entries
     records = {record.digest: record for record in ledger.records(project=candidate.project, kind=RecordKind.ENTRY)}
     decisions = [
@@ -29,8 +32,9 @@ def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: b
         for record in ledger.records(project=candidate.project, kind=RecordKind.DECISION)
         if record.body.get("digest") == candidate.digest
     ]
+    said = agreed(ledger, candidate, decisions[-1] if decisions else None, now=wiring.now())
     if as_json:
-        output.emit(_document(candidate, entries, records, decisions))
+        output.emit({**_document(candidate, entries, records, decisions), **said.document})
         return
     console = output.results()
     console.print(f"{candidate.id}  {candidate.digest}", style="bold", soft_wrap=True)
@@ -39,6 +43,7 @@ def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: b
     for record in decisions:
         why = f"{record.at:%Y-%m-%d %H:%M} UTC: {record.body.get('reason')}"
         console.print(f"{record.body.get('verdict')} by {record.actor}, {why}", soft_wrap=True)
+    standing_shown.drawn(said)
     _entries(entries, records)
     _findings(entries, every=stage is not None)
     if stage:

@@ -17,6 +17,7 @@ def status(project: options.Project = None, as_json: options.Json = False) -> in
 
     Example: towpath status my-model
     """
+    from towpath import wiring
     from towpath.cli import history, opening
 
     settings = opening.settings()
@@ -26,7 +27,7 @@ def status(project: options.Project = None, as_json: options.Json = False) -> in
     else:
         with opening.ledger(settings) as ledger:
             name = opening.project_name(project, ledger)
-            found = history.read(ledger, name)
+            found = history.agreed(history.read(ledger, name), ledger, now=wiring.now())
     if as_json:
         output.emit(_document(name, found))
     else:
@@ -39,10 +40,13 @@ def _document(project: str | None, found: History) -> dict[str, Any]:
         "project": project,
         "candidates": [_reached(item) for item in found.candidates],
         "incidents": [_incident(record) for record in found.incidents],
+        "emergencies": [one.model_dump(mode="json") for one in found.emergencies],
     }
 
 
 def _reached(item: Reached) -> dict[str, Any]:
+    from towpath.stages.agreed import document
+
     return {
         "candidate": item.candidate.id,
         "digest": item.candidate.digest,
@@ -56,6 +60,7 @@ def _reached(item: Reached) -> dict[str, Any]:
         "at": item.record.at.isoformat(),
         "actor": item.record.actor,
         "refused_by": _refused(item),
+        "approvals": document(item.standing),
     }
 
 
@@ -79,11 +84,13 @@ def _incident(record: Record) -> dict[str, Any]:
 
 
 def _print(project: str | None, found: History) -> None:
+    from towpath.cli import standing_shown
+
     console = output.results()
     if not found.candidates:
         console.print(f"No candidate{f' of {project}' if project else ''} yet. Make one: towpath run", soft_wrap=True)
     else:
-        table = output.table("candidate", "stage", "outcome", "model", "as of", "when", "who", "decision")
+        table = output.table("candidate", "stage", "outcome", "model", "as of", "when", "who", "approvals", "decision")
         for item in found.candidates:
             verdict = str(item.decision.body.get("verdict")) if item.decision else ""
             table.add_row(
@@ -94,9 +101,17 @@ def _print(project: str | None, found: History) -> None:
                 item.as_of[:16].replace("T", " "),
                 f"{item.record.at:%Y-%m-%d %H:%M}",
                 item.record.actor,
+                standing_shown.brief(item.standing),
                 "champion" if item.champion else output.badge(verdict),
             )
         console.print(table)
+    for one in found.emergencies:
+        console.print(
+            f"Emergency {one.emergency} let {one.candidate} through; nothing else is promoted until somebody says "
+            f"what happened: towpath emergency follow-up {one.emergency} --report FILE",
+            style="red",
+            soft_wrap=True,
+        )
     for record in found.incidents:
         for finding in _incident(record)["findings"]:
             where = f"{finding['code']} at {record.stage}: {finding['reason']}"
