@@ -19,6 +19,7 @@ from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_orders import begin
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.rollout_power import Planned, admit
+from towpath.core.terms import terms
 from towpath.ports import Baseline
 from towpath.project import Project
 from towpath.stages.canary import CanaryPorts, opening
@@ -41,7 +42,7 @@ class Started:
 
 def start(
     candidate: Candidate,
-    project: Project,
+    project: Project | None,
     ports: CanaryPorts,
     *,
     author: str,
@@ -52,6 +53,7 @@ def start(
 ) -> Started:
     """Admit the candidate as challenger and freeze champion, policy, thresholds and a new salt.
 
+    `project`: None where its folder is not at hand; then the policy is the one that was frozen with the candidate.
     `salt`: 16 bytes, hexadecimal, instead of random ones. Only for a rollout that shall split its units as another did.
 
     Raises `Denied` when the candidate may not be promoted (a gate refused it, those who must agree did not), when there
@@ -65,7 +67,7 @@ def start(
 
 def _once(
     candidate: Candidate,
-    project: Project,
+    project: Project | None,
     ports: CanaryPorts,
     *,
     author: str,
@@ -74,9 +76,9 @@ def _once(
     thresholds: Mapping[str, float] | None,
     salt: str | None,
 ) -> Started:
-    name, policy = project.charter.project, _declared(project)
+    name, policy = candidate.project, _declared(candidate, project)
     incumbent = _incumbent(ports, name, candidate)
-    ruled = _approved(ports, candidate, project.charter_digest, now)
+    ruled = _approved(ports, candidate, project.charter_digest if project is not None else None, now)
     baseline = ports.evidence.baseline(name, model=incumbent.model, policy=policy, since=now - WATCHED)
     frozen = _thresholds(policy, baseline, thresholds or {})
     plan = admit(policy, baseline.rates, _units_per_day(baseline)) if baseline is not None and baseline.units else ()
@@ -115,12 +117,22 @@ def contender(candidate: Candidate) -> Contender:
     )
 
 
-def _declared(project: Project) -> RolloutPolicy:
-    policy = project.charter.rollout
+def _declared(candidate: Candidate, project: Project | None) -> RolloutPolicy:
+    """The policy of the charter, or that of the terms that were frozen with the candidate."""
+    if project is not None:
+        policy = project.charter.rollout
+    elif (frozen := terms(candidate)) is not None:
+        policy = frozen.rollout
+    else:
+        raise Denied(
+            f"{candidate.id} says nothing of a rollout: no terms of its charter were frozen at its registration.",
+            value=candidate.id,
+            hint="Run the path again, or start it in the project's folder: towpath rollout start --project DIR.",
+        )
     if policy is None:
         raise Denied(
-            f"The charter of {project.charter.project} declares no rollout.",
-            value=project.charter.project,
+            f"The charter of {candidate.project} declares no rollout.",
+            value=candidate.project,
             hint="Add a section `rollout`, or promote in one step: `towpath promote`.",
         )
     return policy
@@ -139,7 +151,7 @@ def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Contender
     return contender(current.candidate)
 
 
-def _approved(ports: CanaryPorts, candidate: Candidate, charter: str, now: datetime) -> Ruled:
+def _approved(ports: CanaryPorts, candidate: Candidate, charter: str | None, now: datetime) -> Ruled:
     found = rule(ports.ledger, candidate, now=now, charter=charter)
     if found.decision.verdict is not Verdict.PROMOTE:
         raise Denied(

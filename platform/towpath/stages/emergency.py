@@ -23,7 +23,7 @@ from towpath.core.identity import Identity
 from towpath.core.policy import Decision, Policy, Verdict, decide
 from towpath.core.signatory import Signatory, eyes, signed, submitters
 from towpath.ports import Draft, Ledger
-from towpath.stages.promote import promote
+from towpath.stages.promote import Promoting, promote
 from towpath.stages.verdict import again, broken_glass, entries_of, gathered, head_of, reasoned
 from towpath.stages.work import Work, candidate_of
 
@@ -47,18 +47,19 @@ def open_emergency(candidate: Candidate, identity: Identity, ledger: Ledger, *, 
     return again(lambda: _open(candidate, identity, ledger, reason, now))
 
 
-def confirm(name: str, identity: Identity, work: Work, *, now: datetime) -> Confirmed:
+def confirm(name: str, identity: Identity, work: Work | Promoting, *, now: datetime) -> Confirmed:
     """The second person's part: promote the candidate although approvals, or conclusive findings, are missing.
 
     Goes past nothing that failed, was not measured, or says whose bytes these are. Confirming again goes on where a
     first attempt was cut off. Raises `Denied`, with every reason, and `Forbidden`.
     """
-    require(identity, Action.EMERGENCY_CONFIRM, work.name)
-    ledger = work.ports.ledger
-    broken = emergency(ledger, work.name, name)
-    candidate = candidate_of(ledger, work.name, broken.digest)
-    again(lambda: _confirm(name, candidate, identity, work, now))
-    decision = promote(candidate, work, reason=broken.opened.text, now=now, emergency=name)
+    place = Promoting.of(work)
+    require(identity, Action.EMERGENCY_CONFIRM, place.project)
+    ledger = place.ledger
+    broken = emergency(ledger, place.project, name)
+    candidate = candidate_of(ledger, place.project, broken.digest)
+    again(lambda: _confirm(name, candidate, identity, place, now))
+    decision = promote(candidate, place, reason=broken.opened.text, now=now, emergency=name)
     return Confirmed(emergency=name, decision=decision)
 
 
@@ -100,15 +101,15 @@ def _open(candidate: Candidate, identity: Identity, ledger: Ledger, reason: str,
     return emergency(ledger, candidate.project, name)
 
 
-def _confirm(name: str, candidate: Candidate, identity: Identity, work: Work, now: datetime) -> None:
+def _confirm(name: str, candidate: Candidate, identity: Identity, work: Promoting, now: datetime) -> None:
     """Write the confirmation, unless it is there; only when the promotion would go through."""
-    ledger = work.ports.ledger
+    ledger = work.ledger
     head, moment = head_of(ledger, now)
-    broken = emergency(ledger, work.name, name)
+    broken = emergency(ledger, work.project, name)
     by = submitters(entries_of(ledger, candidate))
     if broken.confirmed is not None and eyes(broken.confirmed.who.person) != eyes(identity.person):
         raise Denied(f"{broken.confirmed.who.person} has confirmed {name} already.", value=name)
-    who = _who(identity, work.name)
+    who = _who(identity, work.project)
     if (why := unfit_to_confirm(who, identity.person, broken.opened.who, by)) is not None:
         raise _denied(identity, f"confirm {name}", why)
     if broken.used is not None:
@@ -120,12 +121,12 @@ def _confirm(name: str, candidate: Candidate, identity: Identity, work: Work, no
 
 
 def _require_promotable(
-    candidate: Candidate, work: Work, broken: Broken, who: Signatory, by: frozenset[str], now: datetime
+    candidate: Candidate, work: Promoting, broken: Broken, who: Signatory, by: frozenset[str], now: datetime
 ) -> None:
     """Raises `Denied` for a candidate that the emergency would not let through, before anything is written."""
     second = broken.opened.model_copy(update={"who": who, "at": now})
     whole = broken.model_copy(update={"confirmed": broken.confirmed or second})
-    case = gathered(work.ports.ledger, candidate, now=now, charter=work.project.charter_digest)
+    case = gathered(work.ledger, candidate, now=now, charter=work.charter)
     found = case.model_copy(
         update={"emergency": broken.emergency, "emergency_faults": faults(whole, candidate, by, now)}
     )
