@@ -39,7 +39,6 @@ from prefect.tasks import exponential_backoff
 from towpath.cli import opening
 from towpath.cli.exits import Exit, exit_of
 from towpath.cli.figures import figures
-from towpath.cli.history import failed
 from towpath.core.access import Action
 from towpath.core.digest import short
 from towpath.core.errors import BadInput, TowpathError
@@ -49,6 +48,7 @@ from towpath.path import ORDER, WATCH
 from towpath.project import load
 from towpath.settings import Settings
 from towpath.stages.alone import alone
+from towpath.verbs.history import failed
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
@@ -126,6 +126,7 @@ def _temporary(_: Task[..., Any], __: object, state: State[Any]) -> bool:
 def _stage(project: str, stage: str, as_of: str, previous: str | None, *, watch: bool) -> str | State[str]:
     """Do one stage on the candidate that ends in the entry `previous`; returns the digest of the entry it wrote."""
     from towpath.stages.sequence import step
+    from towpath.stages.waived import goes_on
     from towpath.stages.work import candidate_of
 
     progress = RunLog(get_run_logger())
@@ -141,9 +142,10 @@ def _stage(project: str, stage: str, as_of: str, previous: str | None, *, watch:
     try:
         known = candidate_of(work.ports.ledger, work.name, previous) if previous else Candidate(project=work.name)
         candidate = step(Stage(stage), known, work)
+        on = goes_on(candidate, work.ports.ledger)
     finally:
         work.ports.ledger.close()
-    if candidate.outcome is Outcome.PASS:
+    if on:
         return str(candidate.digest)
     return Failed(name=REFUSED, message=sentence(candidate), data=candidate.digest)
 

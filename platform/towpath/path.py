@@ -5,6 +5,8 @@ from __future__ import annotations
 from towpath.core.errors import OutOfOrder
 from towpath.core.evidence import Candidate, Outcome
 from towpath.core.gates import Stage
+from towpath.core.policy import Waiver
+from towpath.core.waivers import covered
 
 ORDER: tuple[Stage, ...] = (
     Stage.INGEST,
@@ -17,11 +19,16 @@ ORDER: tuple[Stage, ...] = (
 WATCH: tuple[Stage, ...] = (Stage.INGEST, Stage.VALIDATE, Stage.FEATURIZE, Stage.MONITOR)
 
 
-def may_enter(stage: Stage, candidate: Candidate, *, order: tuple[Stage, ...] = ORDER) -> None:
-    """Raises `OutOfOrder` unless the candidate holds exactly the entries before `stage`, all of them PASS."""
+def may_enter(
+    stage: Stage, candidate: Candidate, *, order: tuple[Stage, ...] = ORDER, waivers: tuple[Waiver, ...] = ()
+) -> None:
+    """Raises `OutOfOrder` unless the candidate holds exactly the entries before `stage`, all of them PASS.
+
+    `waivers`: those in force. Each finding that did not pass may be covered by one instead.
+    """
     needed = order[: order.index(stage)]
     refused = next((entry for entry in candidate.entries if entry.outcome is not Outcome.PASS), None)
-    if refused is not None:
+    if refused is not None and not covered(candidate, waivers):
         raise OutOfOrder(
             f"Candidate {candidate.id} was refused at {refused.stage}; {stage} is not entered.",
             value=stage.value,

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from towpath.cli import history, output
+from towpath.cli import output
 from towpath.cli.exits import Exit
 from towpath.cli.figures import figures
 from towpath.cli.progress import StageProgress
@@ -18,6 +18,7 @@ from towpath.core.evidence import Candidate, Outcome
 from towpath.core.gates import GATES, Stage
 from towpath.core.identity import Identity
 from towpath.settings import Settings
+from towpath.verbs import history
 
 if TYPE_CHECKING:
     from towpath.project import Project
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Walked:
-    """A candidate as far as it came, with the seconds of each stage and the stages whose entry was there already."""
+    """A candidate as far as it came, with the seconds of each stage and the stages whose entry was there already.
+
+    `waived`: somebody answers for each finding that did not pass.
+    """
 
     candidate: Candidate
     seconds: dict[str, float]
     reused: frozenset[str]
+    waived: bool = False
 
     @property
     def refused(self) -> bool:
-        return self.candidate.outcome is not Outcome.PASS
+        return self.candidate.outcome is not Outcome.PASS and not self.waived
 
     @property
     def code(self) -> int:
@@ -44,13 +49,16 @@ class Walked:
 def walk(work: Work, progress: StageProgress, *, until: Stage | None = None) -> Walked:
     """The path of `work`, to its end, to `until`, or to the first refusal."""
     from towpath.stages.sequence import step
+    from towpath.stages.waived import goes_on
 
-    candidate = Candidate(project=work.name)
+    candidate, on = Candidate(project=work.name), False
     for stage in work.order:
         candidate = step(stage, candidate, work)
-        if stage is until or candidate.outcome is not Outcome.PASS:
+        on = goes_on(candidate, work.ports.ledger)
+        if stage is until or not on:
             break
-    return Walked(candidate=candidate, seconds=dict(progress.seconds), reused=frozenset(progress.reused))
+    waived = on and candidate.outcome is not Outcome.PASS
+    return Walked(candidate=candidate, seconds=dict(progress.seconds), reused=frozenset(progress.reused), waived=waived)
 
 
 @contextmanager
@@ -88,6 +96,7 @@ def document(walked: Walked, *, as_of: datetime) -> dict[str, Any]:
         "digest": candidate.digest,
         "as_of": as_of.isoformat(),
         "outcome": candidate.outcome.value,
+        "waived": walked.waived,
         "stages": [
             {
                 "stage": entry.stage,
@@ -114,6 +123,8 @@ def closing(walked: Walked) -> None:
     console = output.results()
     console.print(table)
     refusals(walked.candidate)
+    if walked.waived:
+        console.print("Somebody answers for each of them, so the path went on: towpath show says who.", soft_wrap=True)
 
 
 def refusals(candidate: Candidate) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from towpath.core import digest as digests
-from towpath.core.evidence import Candidate, Record
+from towpath.core.evidence import Candidate, Outcome, Record, Severity
 from towpath.core.gates import GATES
 from towpath.core.identity import Role
 from towpath.core.policy import Waiver
@@ -103,6 +103,19 @@ def in_force(
         )
         for one in granted(candidate, entries=entries, waivers=waivers, now=now)
         if not one.why
+    )
+
+
+def covered(candidate: Candidate, waivers: Sequence[Waiver]) -> bool:
+    """Whether each finding that closed a gate is covered. Nothing found at all is covered by nothing."""
+    closed = [
+        finding
+        for finding in candidate.findings
+        if finding.outcome is not Outcome.PASS and finding.severity is Severity.ERROR
+    ]
+    known = {(one.code, one.subject) for one in waivers if one.candidate == candidate.id}
+    return all(entry.findings for entry in candidate.entries) and all(
+        (finding.code, finding.subject) in known for finding in closed
     )
 
 

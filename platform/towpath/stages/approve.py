@@ -17,7 +17,8 @@ from towpath.core.governance import Requirement
 from towpath.core.identity import Identity, Role
 from towpath.core.signatory import Signatory, eyes, signed, submitters, unfit, unproven
 from towpath.ports import Draft, Ledger
-from towpath.stages.verdict import again, entries_of, head_of, reasoned, standing_of
+from towpath.stages.verdict import again, head_of, reasoned, standing_of
+from towpath.stages.waived import entries_of
 
 STAGE: Final = "approve"
 

@@ -24,7 +24,8 @@ from towpath.core.policy import Decision, Policy, Verdict, decide
 from towpath.core.signatory import Signatory, eyes, signed, submitters
 from towpath.ports import Draft, Ledger
 from towpath.stages.promote import Promoting, promote
-from towpath.stages.verdict import again, broken_glass, entries_of, gathered, head_of, reasoned
+from towpath.stages.verdict import again, broken_glass, gathered, head_of, reasoned
+from towpath.stages.waived import entries_of
 from towpath.stages.work import Work, candidate_of
 
 STAGE: Final = "emergency"

@@ -18,10 +18,9 @@ from towpath.core.gates import Stage
 from towpath.measure import gates, importance, leakage, plots, proxy, skew
 from towpath.measure.gates import Evaluation, Holdout
 from towpath.measure.importance import Importance
-from towpath.path import may_enter
 from towpath.stages.attested import require_attested
 from towpath.stages.train import trained
-from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
+from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, enter, write
 
 LATENCY_ROWS = 200
 Scores = NDArray[np.float64]
@@ -41,7 +40,7 @@ class _Judged:
 
 def evaluate(candidate: Candidate, work: Work) -> Candidate:
     """Judge the candidate. Its rival is the champion at the time of its first evaluation, also when it won since."""
-    may_enter(Stage.EVALUATE, candidate, order=work.order)
+    enter(Stage.EVALUATE, candidate, work)
     rival = _rival(candidate, work)
     inputs = {
         "gates": work.project.section_digest("gates"),

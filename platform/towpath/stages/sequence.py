@@ -17,6 +17,7 @@ from towpath.stages.monitor import monitor
 from towpath.stages.register import register
 from towpath.stages.train import train
 from towpath.stages.validate import validate
+from towpath.stages.waived import goes_on
 from towpath.stages.work import Work
 
 FUNCTIONS: Mapping[Stage, Callable[[Candidate, Work], Candidate]] = {
@@ -65,7 +66,7 @@ def run(work: Work) -> Candidate:
     candidate = Candidate(project=work.name)
     for stage in work.order:
         candidate = step(stage, candidate, work)
-        if candidate.outcome is not Outcome.PASS:
+        if not goes_on(candidate, work.ports.ledger):
             break
     return candidate
 

@@ -13,13 +13,14 @@ from typing import Any, Final, TypeVar
 
 from towpath.core.approvals import Standing, standing
 from towpath.core.emergencies import Broken, emergencies, faults
-from towpath.core.errors import Conflict, Denied, IntegrityError, NotFound
+from towpath.core.errors import Conflict, Denied, NotFound
 from towpath.core.evidence import Candidate, Record, RecordKind
 from towpath.core.policy import Case, Decision, Policy, decide
 from towpath.core.signatory import submitters
 from towpath.core.waivers import in_force
 from towpath.ports import Ledger
 from towpath.stages.succession import require_whole
+from towpath.stages.waived import entries_of
 from towpath.stages.work import ChampionRecord, candidate_of, champion, crowning
 
 BEHIND: Final = timedelta(seconds=60)
@@ -128,21 +129,6 @@ def standing_of(ledger: Ledger, candidate: Candidate, *, now: datetime, before: 
     """How a candidate stands with those who must agree, as of a sequence number or now."""
     crowned = list(_until(crowning(ledger, candidate.project), before))
     return _standing(ledger, candidate, entries_of(ledger, candidate), crowned, now, before)
-
-
-def entries_of(ledger: Ledger, candidate: Candidate) -> tuple[Record, ...]:
-    """The records of a candidate's chain. Raises `IntegrityError` when one is not there."""
-    found = []
-    for entry in candidate.entries:
-        record = ledger.find(entry.key)
-        if record is None or record.digest != entry.digest:
-            raise IntegrityError(
-                f"The ledger has no record of entry {entry.stage} of {candidate.id}.",
-                gate="integrity.ledger",
-                value=entry.digest,
-            )
-        found.append(record)
-    return tuple(found)
 
 
 def broken_glass(ledger: Ledger, project: str) -> tuple[Broken, ...]:

@@ -12,11 +12,11 @@ from towpath.core.errors import Denied, NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome, Record, RecordKind, Severity
 from towpath.core.gates import GATES, gate
 from towpath.core.identity import Identity
-from towpath.core.policy import Waiver
 from towpath.core.signatory import Signatory, signed, submitters, unfit
-from towpath.core.waivers import LONGEST, ROLES, Granted, WaiverAct, acts, granted, in_force, waiver_key
+from towpath.core.waivers import LONGEST, ROLES, Granted, WaiverAct, acts, granted, waiver_key
 from towpath.ports import Draft, Ledger
-from towpath.stages.verdict import again, entries_of, head_of, reasoned
+from towpath.stages.verdict import again, head_of, reasoned
+from towpath.stages.waived import entries_of
 
 STAGE: Final = "waive"
 
@@ -69,15 +69,6 @@ def withdraw(
 def waivers_of(ledger: Ledger, candidate: Candidate, *, now: datetime) -> tuple[Granted, ...]:
     """Every waiver of the candidate, those that cover nothing with the reason."""
     return granted(candidate, entries=entries_of(ledger, candidate), waivers=_records(ledger, candidate), now=now)
-
-
-def waived(candidate: Candidate, ledger: Ledger) -> tuple[Waiver, ...]:
-    """The waivers that let the path go on, as of the ledger's last record: the path itself reads no clock."""
-    head = ledger.head()
-    records = _records(ledger, candidate)
-    if head is None or not records:
-        return ()
-    return in_force(candidate, entries=entries_of(ledger, candidate), waivers=records, now=head.at)
 
 
 def _grant(

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from towpath import __version__
 from towpath.core import digest as digests
 from towpath.core.errors import IntegrityError, NotFound
-from towpath.core.evidence import Attachment, Candidate, Entry, Finding, Record, RecordKind, Subject
+from towpath.core.evidence import Attachment, Candidate, Entry, Finding, Outcome, Record, RecordKind, Subject
 from towpath.core.gates import Stage
 from towpath.core.policy import Verdict
 from towpath.path import ORDER, may_enter
@@ -34,6 +34,7 @@ from towpath.ports import (
 from towpath.project import Project
 from towpath.stages.scratch import made
 from towpath.stages.supply import Supply
+from towpath.stages.waived import waived
 
 _MEDIA = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".md": "text/markdown"}
 
@@ -112,7 +113,7 @@ def begin(stage: Stage, candidate: Candidate, work: Work, inputs: Mapping[str, s
     An entry of which a stored file is gone or changed counts as not found, so that the stage makes the file again. (The
     files of `ingest` come from outside; it repairs them itself.)
     """
-    may_enter(stage, candidate, order=work.order)
+    enter(stage, candidate, work)
     full = {"towpath": __version__, **inputs}
     key = digests.of_json({"stage": stage.value, "project": work.name, "previous": candidate.digest, "inputs": full})
     record = work.ports.ledger.find(key)
@@ -125,6 +126,12 @@ def begin(stage: Stage, candidate: Candidate, work: Work, inputs: Mapping[str, s
         else:
             work.progress.found()
     return Begun(stage=stage, candidate=candidate, inputs=full, key=key, found=found)
+
+
+def enter(stage: Stage, candidate: Candidate, work: Work) -> None:
+    """Raises `OutOfOrder` unless the stage may be done on the candidate now."""
+    waivers = () if candidate.outcome is Outcome.PASS else waived(candidate, work.ports.ledger)
+    may_enter(stage, candidate, order=work.order, waivers=waivers)
 
 
 def _lost(entry: Entry, work: Work) -> list[str]:
