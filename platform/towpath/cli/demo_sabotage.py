@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from towpath import path, project
-from towpath.cli import demo_canary, demo_traffic, history, walk
+from towpath.cli import demo_canary, demo_traffic, walk
 from towpath.cli.demo_show import Show, promote
 from towpath.cli.exits import Exit
 from towpath.cli.exports import report_folder
@@ -21,6 +21,7 @@ from towpath.core.gates import GATES, Stage
 from towpath.example.sabotage import Moment, Sabotage
 from towpath.example.workspace import AS_OF
 from towpath.settings import Settings
+from towpath.verbs import history
 
 if TYPE_CHECKING:
     from towpath.stages.work import Work

@@ -33,7 +33,8 @@ def _safe(complete: Callable[[], Iterator[tuple[str, str]]]) -> Callable[[str], 
 @_safe
 def candidates() -> Iterator[tuple[str, str]]:
     """The candidates of the ledger, newest first."""
-    from towpath.cli import history, opening
+    from towpath.cli import opening
+    from towpath.verbs import history
 
     with opening.ledger(opening.settings()) as ledger:
         for reached in history.read(ledger).candidates:

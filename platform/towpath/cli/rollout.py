@@ -111,8 +111,9 @@ def explain(project: options.Project = None, rollout: Rollout = None, as_json: o
 
     Example: towpath rollout explain
     """
-    from towpath.cli import opening, rollout_watch, rollout_words
+    from towpath.cli import opening, rollout_watch
     from towpath.cli.rollout_opening import opened
+    from towpath.verbs import rollout_words
 
     with opened(opening.settings()) as ports:
         seen = rollout_watch.look(ports, project, rollout)

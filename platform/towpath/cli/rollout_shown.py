@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from towpath.cli import output
-from towpath.cli.rollout_words import span
 from towpath.core.looks import MetricStatus
 from towpath.core.rollout import WHOLE, Rollout
 from towpath.core.rollout_decision import RolloutDecision
 from towpath.core.rollout_rules import Scene, obstacles
+from towpath.verbs.rollout_words import span
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

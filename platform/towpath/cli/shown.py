@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from towpath.cli import history, output, standing_shown, walk
+from towpath.cli import output, standing_shown, walk
 from towpath.cli.exports import report_folder, save
 from towpath.cli.figures import figures
 from towpath.core.digest import short
@@ -15,6 +15,7 @@ from towpath.core.errors import BadInput, NotFound
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Record, RecordKind
 from towpath.core.gates import Stage, gate
 from towpath.ports import Ledger, Objects
+from towpath.verbs import history
 
 _REASONS = "_reasons"
 _FEW = 3  # findings of one gate that passed are shown one by one up to here

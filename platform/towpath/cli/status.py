@@ -8,8 +8,8 @@ from towpath.cli import options, output
 from towpath.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from towpath.cli.history import History, Reached
     from towpath.core.evidence import Record
+    from towpath.verbs.history import History, Reached
 
 
 def status(project: options.Project = None, as_json: options.Json = False) -> int:
@@ -18,7 +18,8 @@ def status(project: options.Project = None, as_json: options.Json = False) -> in
     Example: towpath status my-model
     """
     from towpath import wiring
-    from towpath.cli import history, opening
+    from towpath.cli import opening
+    from towpath.verbs import history
 
     settings = opening.settings()
     file = opening.embedded_ledger(settings)
@@ -65,7 +66,7 @@ def _reached(item: Reached) -> dict[str, Any]:
 
 
 def _refused(item: Reached) -> list[str]:
-    from towpath.cli.history import failed
+    from towpath.verbs.history import failed
 
     return sorted({finding.code for finding in failed(item.candidate.findings)})
 
