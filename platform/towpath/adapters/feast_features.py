@@ -44,7 +44,7 @@ class FeastFeatures:
         with _store(repository, sources) as store:
             for view in served(definitions(repository), service):
                 ttl = store.get_feature_view(view.name).ttl
-                with _quiet():
+                with quiet():
                     store.materialize(until - ttl if ttl else _BEGINNING, until, feature_views=[view.name])
 
     def parity(
@@ -76,7 +76,7 @@ def _store(repository: Path, sources: Path, *, apply: bool = False) -> Iterator[
         store = feast.FeatureStore(config=settings(repository))
         if apply:
             try:
-                with _quiet():
+                with quiet():
                     store.apply(definitions(repository), partial=False)
             except (FeastError, ValueError) as error:
                 raise DeclarationError(
@@ -104,7 +104,7 @@ def _joined(store: feast.FeatureStore, service: str, rows: pd.DataFrame) -> pd.D
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Feast prints what it does and draws bars; progress is told through the port instead."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield

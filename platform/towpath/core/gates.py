@@ -23,7 +23,7 @@ class Stage(StrEnum):
 
 
 NEVER_WAIVED = (
-    *("integrity.", "serve.", "register.format", "register.scan", "register.signature"),
+    *("integrity.", "serve.", "reconcile.", "register.format", "register.scan", "register.signature"),
     *("register.model", "register.parity"),
 )
 """How codes begin of which no finding is ever waived, nor passed over in an emergency: whose bytes, what they do."""
@@ -313,6 +313,66 @@ GATES: dict[str, Gate] = _gates(
         stage=Stage.PROMOTE,
         asks="May the candidate that a rollout names serve, by the ledger alone?",
         mend="`towpath show CANDIDATE` says what it lacks. Find out who wrote the rollout's row by hand.",
+    ),
+    Gate(
+        code="reconcile.name",
+        stage=Stage.PROMOTE,
+        asks="Has the registered model the name that it was registered under?",
+        mend="Find out who can write the registry; callers were answered by the ledger all the while.",
+    ),
+    Gate(
+        code="reconcile.version",
+        stage=Stage.PROMOTE,
+        asks="Is the champion's version in the registry, made from the run that was recorded?",
+        mend="Find out who can write the registry; callers were answered by the ledger all the while.",
+    ),
+    Gate(
+        code="reconcile.alias",
+        stage=Stage.PROMOTE,
+        asks="Do the registry's aliases show the champion and the last candidate?",
+        mend="Find out who can write the registry; callers were answered by the ledger all the while.",
+    ),
+    Gate(
+        code="reconcile.tags",
+        stage=Stage.PROMOTE,
+        asks="Do a version's tags say what the ledger says?",
+        mend="Find out who can write the registry; callers were answered by the ledger all the while.",
+    ),
+    Gate(
+        code="reconcile.stage",
+        stage=Stage.PROMOTE,
+        asks="Is no version in one of MLflow's deprecated stages?",
+        mend="Find out who can write the registry; callers were answered by the ledger all the while.",
+    ),
+    Gate(
+        code="reconcile.stored",
+        stage=Stage.PROMOTE,
+        asks="Are the stored champion's bytes those that were recorded?",
+        mend="Restore it from a backup. Callers are answered from the compiled model in the object store.",
+    ),
+    Gate(
+        code="reconcile.features",
+        stage=Stage.PROMOTE,
+        asks="Does the feature store's registry hold what the champion was made with?",
+        mend="Apply the repository again; find out who can write the feature store's registry.",
+    ),
+    Gate(
+        code="reconcile.gateway",
+        stage=Stage.PROMOTE,
+        asks="Has a gateway loaded what may serve, and nothing else?",
+        mend="Find out which ledger and which object store it was started with, and start it anew.",
+    ),
+    Gate(
+        code="reconcile.deployment",
+        stage=Stage.PROMOTE,
+        asks="Are Prefect's deployments as their file declares them?",
+        mend="Deploy the file again, or commit what was meant.",
+    ),
+    Gate(
+        code="reconcile.done",
+        stage=Stage.PROMOTE,
+        asks="Was what somebody moved by hand put back?",
+        mend="See the incident's first finding; only told is what cannot be put back, or what the charter says.",
     ),
     Gate(
         code="integrity.data",
