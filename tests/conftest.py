@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from towpath import telemetry
 
-pytest_plugins = ["servers.postgres", "servers.redis", "servers.s3"]
+pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3"]
 
 telemetry.silence()
