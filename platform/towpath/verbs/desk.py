@@ -49,13 +49,18 @@ class Office:
     def open(cls, settings: Settings, *, served: bool) -> Self:
         """Of an installation; its ledger is created or upgraded when need be. Close it after use."""
         from towpath import wiring
+        from towpath.ledger.rollouts import SqlRollouts
+        from towpath.ledger.sql import SqlLedger
 
         ledger = wiring.open_ledger(settings)
+        assert isinstance(ledger, SqlLedger)
         try:
+            rollouts = wiring.open_rollouts(settings)
+            assert isinstance(rollouts, SqlRollouts)
             return cls(
                 settings=settings,
                 ledger=ledger,
-                rollouts=wiring.open_rollouts(settings),
+                rollouts=rollouts,
                 tokens=wiring.open_tokens(settings),
                 keys=wiring.open_keys(settings),
                 provider=wiring.open_provider(settings),

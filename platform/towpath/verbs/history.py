@@ -49,14 +49,15 @@ class History:
     emergencies: tuple[Broken, ...] = ()
 
 
-def read(ledger: Ledger, project: str | None = None) -> History:
-    """The history of one project, or of all of them."""
-    records = list(ledger.records(project=project))
+def read(ledger: Ledger, project: str | None = None, *, until: int | None = None) -> History:
+    """The history of one project, or of all of them. `until`: as it was when that was the last record."""
+    records = [record for record in ledger.records(project=project) if until is None or record.sequence <= until]
     entries = {record.digest: record for record in records if record.kind is RecordKind.ENTRY}
     parsed = {digest: record.entry() for digest, record in entries.items()}
     continued = {entry.previous for entry in parsed.values()}
     decisions = {str(record.body.get("digest")): record for record in records if record.kind is RecordKind.DECISION}
-    current = {name: champion(ledger, name) for name in {record.project for record in records}}
+    before = until + 1 if until is not None else None
+    current = {name: champion(ledger, name, before=before) for name in {record.project for record in records}}
     champions = {found.candidate.digest for found in current.values() if found is not None}
     reached = [
         Reached(
