@@ -17,7 +17,9 @@ from towpath.cli import (
     export,
     feedback,
     gates,
+    key,
     ledger,
+    model,
     monitor,
     options,
     promote,
@@ -122,5 +124,7 @@ for _command, _panel in (
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_PATH)
 app.add_typer(emergency.app, name="emergency", rich_help_panel=_PATH)
+app.add_typer(model.app, name="model", rich_help_panel=_RECORD)
+app.add_typer(key.app, name="key", rich_help_panel=_PLACE)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_RECORD)
 app.add_typer(token.app, name="token", rich_help_panel=_PLACE)
