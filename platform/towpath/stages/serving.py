@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,20 +73,30 @@ class Servable:
     refused: tuple[Refused, ...] = ()
 
 
+FULL_EVERY = timedelta(minutes=10)
+"""How often a server verifies every record; in between, those that are new and the last one of before."""
+
+
 class Head:
-    """The ledger's head as it was last seen. Everything is verified again when it moved, and only then."""
+    """The ledger's head as it was last seen. What is new is verified when it moved, all every `FULL_EVERY`."""
 
     def __init__(self) -> None:
         self._last: Record | None = None
         self._whole = False
+        self._due = 0.0  # monotonic seconds
 
     def moved(self, ledger: Ledger) -> bool:
-        """Whether there are records that were not seen yet, or the last one seen is no longer there as it was."""
+        """Whether there are records that were not seen yet, or the last one seen is no longer there as it was.
+
+        Also whenever everything is to be verified again.
+        """
         after = self._last.sequence - 1 if self._last is not None else 0
         found = list(ledger.records(after=after))
         known = self._last.hash if self._last is not None else None
         if found and found[0].hash == known and len(found) == 1:
-            return False
+            overdue = self._whole and time.monotonic() >= self._due
+            self._whole = self._whole and not overdue
+            return overdue
         moved = bool(found) or self._last is not None
         self._last = found[-1] if found else None
         self._whole = self._whole and not moved
@@ -93,9 +104,13 @@ class Head:
 
     def require_whole(self, ledger: Ledger) -> None:
         """Raises `IntegrityError` unless the whole ledger is as it was written."""
-        if not self._whole:
-            require_whole(ledger.verify())
-            self._whole = True
+        if self._whole:
+            return
+        now = time.monotonic()
+        everything = now >= self._due
+        require_whole(ledger.verify(trusting=None if everything else FULL_EVERY))
+        self._whole = True
+        self._due = now + FULL_EVERY.total_seconds() if everything else self._due
 
 
 def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head, now: datetime) -> Servable:  # noqa: ARG001

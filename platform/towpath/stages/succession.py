@@ -74,9 +74,10 @@ def require_whole(verification: Verification) -> None:
     """Raises `IntegrityError` that names the first bad record, unless the ledger is whole."""
     if verification.whole:
         return
-    first = verification.faults[0]
+    first = verification.verdict or verification.faults[0]
+    kind = f" ({first.kind})" if first.kind is not None else ""
     raise IntegrityError(
-        f"The ledger is not as it was written: record {first.sequence}: {first.what}.",
+        f"The ledger is not as it was written{kind}: record {first.sequence}: {first.what.rstrip('.')}.",
         gate="integrity.ledger",
         value=str(first.sequence),
         hint="Nothing is promoted from a ledger that was changed. Restore it from its backup.",
