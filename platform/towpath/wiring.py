@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from towpath.adapters.prediction_log_compaction import Compaction
     from towpath.adapters.prediction_log_labels import LabelTables
     from towpath.adapters.s3_client import S3Settings
+    from towpath.ledger.claims import Claims
     from towpath.stages.attest import Attesting
     from towpath.stages.supply import Supply
     from towpath.stages.work import Ports, Work
@@ -120,6 +121,13 @@ def open_tokens(settings: Settings) -> Tokens:
 
     prepare(settings)
     return SqlTokens.at(settings.ledger, clock=now, keys=open_keys(settings))
+
+
+def open_claims(settings: Settings) -> Claims:
+    """The requests that bore an Idempotency-Key, in the ledger's database."""
+    from towpath.ledger.claims import Claims
+
+    return Claims.at(settings.ledger, clock=now)
 
 
 def open_provider(settings: Settings) -> IdentityProvider | None:

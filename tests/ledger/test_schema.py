@@ -31,7 +31,8 @@ def test_our_names_stand_beside_those_of_others(url: str, raw: Raw) -> None:
     SqlLedger.open(url, clock=ticking()).close()
     with raw() as connection:
         assert set(inspect(connection).get_table_names()) == {
-            *("alembic_version", "towpath_records", "towpath_rollouts", "towpath_tokens", VERSION_TABLE)
+            *("alembic_version", "towpath_records", "towpath_rollouts", "towpath_tokens", "towpath_claims"),
+            VERSION_TABLE,
         }
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "of another service"
 

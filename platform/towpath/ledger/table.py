@@ -71,3 +71,14 @@ tokens = Table(
     Column("signer", Text),
     Column("signature", Text),
 )
+
+claims = Table(
+    "towpath_claims",
+    metadata,
+    Column("claim", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("claimed_at", Text, nullable=False),
+    Column("status", Integer),
+    Column("answer", Text),
+    Index("towpath_claims_age", "claimed_at"),
+)
