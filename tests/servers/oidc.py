@@ -66,7 +66,7 @@ class OidcServer:
             if self.process.poll() is not None:
                 raise RuntimeError((self.folder / "log").read_text(errors="replace"))
             with suppress(OSError):
-                self.keys()
+                self.published()
                 return
             time.sleep(0.05)
         pytest.fail(f"The OpenID provider did not answer within {_START_SECONDS} s.", pytrace=False)
@@ -77,7 +77,7 @@ class OidcServer:
             self.process.wait(timeout=10)
             self.process = None
 
-    def keys(self) -> list[dict[str, Any]]:
+    def published(self) -> list[dict[str, Any]]:
         """What it publishes."""
         found: list[dict[str, Any]] = self._call("/jwks")["keys"]
         return found
