@@ -73,6 +73,13 @@ def open_keys(settings: Settings) -> Keys:
     return keys
 
 
+def trusted_keys(settings: Settings, folder: Path | None = None) -> Keys:
+    """The keys of a folder, to verify with; nothing is made, neither here nor there."""
+    from towpath.adapters.keys_local import LocalKeys
+
+    return LocalKeys(folder or settings.keys)
+
+
 def noted(settings: Settings) -> Path:
     """The file of the checkpoint that is kept of this ledger, beside the keys and away from the database."""
     # A state folder that holds both may be moved as a whole.

@@ -6,46 +6,28 @@ import sys
 import tempfile
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from towpath.cli import options, output
+from towpath.cli import ledger_backup, ledger_verify, options, output
 from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput, NotFound, Unwritable
 
 if TYPE_CHECKING:
     from towpath.core.evidence import Record
-    from towpath.ports import Ledger, Verification
+    from towpath.ports import Ledger
 
 Kind = Literal["entry", "decision", "incident", "approval", "waiver", "emergency", "attestation", "access", "hold"]
 
 app = typer.Typer(help="Read, verify and export the record of everything that was done.", no_args_is_help=True)
-
-
-@app.command()
-def verify(
-    file: Annotated[
-        Path | None, typer.Option(metavar="EXPORT", help="Verify an exported ledger instead, without its database.")
-    ] = None,
-    as_json: options.Json = False,
-) -> int:
-    """Recompute every hash of the ledger and name the records that are not as they were written; exit code 4 if any.
-
-    Example: towpath ledger verify --file ledger.jsonl
-    """
-    from towpath.cli import opening
-
-    if file is None:
-        with opening.ledger(opening.settings()) as ledger:
-            found = ledger.verify()
-    else:
-        found = _exported(file)
-    if as_json:
-        output.emit(_verification(found))
-    else:
-        _print_verification(found)
-    return Exit.GOOD if found.whole else Exit.INTEGRITY
+for _command in (
+    ledger_verify.verify,
+    ledger_verify.checkpoint,
+    ledger_backup.backup,
+    ledger_backup.restore,
+):
+    app.command()(_command)
 
 
 @app.command()
@@ -128,16 +110,6 @@ def export(
     return Exit.GOOD
 
 
-def _exported(file: Path) -> Verification:
-    from towpath.ledger.export import verify_export
-
-    try:
-        with file.open("rb") as stream:
-            return verify_export(stream)
-    except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error.strerror}.", value=str(file)) from error
-
-
 def _written_of(named: str, ledger: Ledger) -> list[str]:
     """The digests of the entries of a candidate that has some, else of what incidents and decisions call by that id."""
     from towpath.cli import opening
@@ -158,27 +130,6 @@ def _one(ledger: Ledger, sequence: int) -> Record:
             f"The ledger has no record {sequence}.", value=sequence, hint="`towpath ledger show` lists the last."
         )
     return found
-
-
-def _verification(found: Verification) -> dict[str, Any]:
-    faults = [{"record": fault.sequence, "what": fault.what} for fault in found.faults]
-    return {"whole": found.whole, "records": found.records, "head": found.head, "faults": faults}
-
-
-def _print_verification(found: Verification) -> None:
-    console = output.results()
-    for fault in found.faults:
-        console.print(f"Record {fault.sequence}: {fault.what}", style="red", soft_wrap=True)
-    if found.whole:
-        console.print(f"{found.records:,} records, each as it was written. Last hash: {found.head}", soft_wrap=True)
-        console.print(
-            "Note the number and the hash elsewhere: records cut off the end leave no other trace.", soft_wrap=True
-        )
-    else:
-        console.print(
-            f"{len(found.faults)} faults in {found.records:,} records. Nothing is promoted from it; restore a backup.",
-            soft_wrap=True,
-        )
 
 
 def _print_records(records: list[Record], total: int) -> None:

@@ -39,7 +39,7 @@ def verify_export(
 
     Without `trust` signatures are not looked at.
     """
-    return verify_stored(_rows(stream), trust=trust, checkpoints=checkpoints)
+    return verify_stored(rows_of(stream), trust=trust, checkpoints=checkpoints)
 
 
 def read_export(stream: BinaryIO) -> Iterator[Record]:
@@ -47,13 +47,14 @@ def read_export(stream: BinaryIO) -> Iterator[Record]:
 
     Whether they are as they were written, only `verify_export` says.
     """
-    for row in _rows(stream):
+    for row in rows_of(stream):
         if isinstance(row, Fault):
             raise IntegrityError(row.what, gate=chain.GATE, value=row.sequence, hint="Export the ledger again.")
         yield chain.read(row)
 
 
-def _rows(stream: BinaryIO) -> Iterator[Stored | Fault]:
+def rows_of(stream: BinaryIO) -> Iterator[Stored | Fault]:
+    """The rows of an exported ledger, a line at a time; a `Fault` for each line that is no record."""
     for number, line in enumerate(stream, start=1):
         try:
             text = line.decode("utf-8").removesuffix("\n")

@@ -17,9 +17,11 @@ from towpath.ports import Fault, Verification
 BEGINNING: Final = Place(sequence=0, hash=None, at="", signed=False)
 
 
-def verify_records(records: Iterable[Record], *, trust: Trust | None = None) -> Verification:
-    """Verify a whole chain, from its first record, in the order given."""
-    return verify_stored((chain.store(record) for record in records), trust=trust)
+def verify_records(
+    records: Iterable[Record], *, trust: Trust | None = None, checkpoints: Sequence[Checkpoint] = ()
+) -> Verification:
+    """Verify a whole chain, from its first record, in the order given; as `verify_stored`."""
+    return verify_stored((chain.store(record) for record in records), trust=trust, checkpoints=checkpoints)
 
 
 def verify_stored(
