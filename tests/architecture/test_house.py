@@ -31,8 +31,8 @@ SDKS = {
     "skl2onnx": {"adapters/runtime_onnx.py"},
     "onnxruntime": {"adapters/runtime_onnx_session.py", "stages/edge_run.py"},  # the latter is copied into bundles
     "hiredis": {"adapters/online_redis_connection.py"},
-    "uvicorn": {"gateway/worker.py", "gateway/outbox.py"},
-    "prometheus_client": {"gateway/metrics.py"},
+    "uvicorn": {"gateway/worker.py", "gateway/outbox.py", "console/__main__.py"},
+    "prometheus_client": {"gateway/metrics.py", "console/metrics.py"},
     "cryptography": {"adapters/keys_local.py"},
     "model_signing": {"adapters/model_signing_"},
     "in_toto_attestation": {"adapters/statements_"},

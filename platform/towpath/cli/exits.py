@@ -13,6 +13,7 @@ from towpath.core.errors import (
     Misconfigured,
     NotFound,
     OutOfOrder,
+    TooManyRequests,
     TowpathError,
     Unauthenticated,
     Unreachable,
@@ -45,6 +46,7 @@ CODES: dict[type[TowpathError], Exit] = {
     Conflict: Exit.UNREACHABLE,
     IntegrityError: Exit.INTEGRITY,
     Unreachable: Exit.UNREACHABLE,
+    TooManyRequests: Exit.UNREACHABLE,
 }
 
 

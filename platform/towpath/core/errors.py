@@ -108,6 +108,13 @@ class Conflict(TowpathError):
     temporary = True
 
 
+class TooManyRequests(TowpathError):
+    """Somebody asked the API more often than it answers them. Asking again later helps."""
+
+    code = "too_many_requests"
+    temporary = True
+
+
 class IntegrityError(TowpathError):
     """Stored bytes are not the bytes that were recorded. `gate` is the code of the incident to write down."""
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from towpath.core.access import Action
 from towpath.core.identity import EVERY_PROJECT
 from towpath.stages.access import authorize
 from towpath.verbs.desk import Desk
 
+_UNWRITABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PLACES: Final = re.compile(r"{(\w+)}")
 
 
 class Request(BaseModel):
     """What a verb is asked with. Unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_text(self) -> Self:
+        """Raises for characters that no database and no terminal takes."""
+        for name, value in self:
+            if isinstance(value, str) and _UNWRITABLE.search(value):
+                raise ValueError(f"{name} holds a control character")
+        return self
 
 
 class Document(BaseModel):
