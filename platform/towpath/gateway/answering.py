@@ -119,7 +119,7 @@ class Answering:
         return answer
 
     def record(self, answer: Answer) -> None:
-        """Write the log. Done before the reply is sent, so that being killed in between loses no answer's line."""
+        """Hand the log its lines, before the reply is handed on: what goes out in that order loses no answer's line."""
         if self._write is None:
             return
         context = self._context(answer)

@@ -1,6 +1,6 @@
 """The prediction log's first stop: JSON lines appended to a file of the worker's own.
 
-A line is handed to the kernel just before its answer is, so killing the process loses no answered request's line.
+Lines are handed to the kernel just before their answers are, so killing the process loses no answered request's line.
 Nothing is kept in memory. Finished files (`<n>.jsonl`) are shipped by the parent process; `<n>.open` is still being
 written.
 """
@@ -36,26 +36,25 @@ class Spool:
         self._timer: asyncio.TimerHandle | None = None
         self._full = False
 
-    def write(self, line: bytes) -> bool:
-        """Append a line (without its end). False when it is lost: counted, and never the request's trouble."""
+    def write(self, *lines: bytes) -> bool:
+        """Append lines (without their ends). False when one is lost: counted, and never the request's trouble."""
         if self._full or (self._handle is None and not self._open()):
-            self._metrics.log_lost.inc()
+            self._metrics.log_lost.inc(len(lines))
             return False
         assert self._handle is not None
-        data = line + b"\n"
+        data = b"\n".join((*lines, b""))
         try:
             written = os.write(self._handle, data)
         except OSError as error:
             _log.warning("prediction log: %s", error.strerror)
-            self._metrics.log_lost.inc()
-            self.rotate()
-            return False
+            written = 0
         self._written += written
-        if written < len(data):  # the disk is full: the torn line is set aside when the file is shipped
-            self._metrics.log_lost.inc()
+        kept = len(lines) if written == len(data) else data.count(b"\n", 0, written)
+        self._metrics.log_lines.inc(kept)
+        if kept < len(lines):  # the disk is full: a torn line is set aside when the file is shipped
+            self._metrics.log_lost.inc(len(lines) - kept)
             self.rotate()
             return False
-        self._metrics.log_lines.inc()
         if self._written >= _MOST_BYTES:
             self.rotate()
         return True

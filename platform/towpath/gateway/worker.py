@@ -25,6 +25,7 @@ from towpath.gateway.answering import Answering
 from towpath.gateway.app import App
 from towpath.gateway.loading import Loader, Stores
 from towpath.gateway.metrics import Metrics
+from towpath.gateway.outbox import Outbox
 from towpath.gateway.plan import Plan
 from towpath.gateway.reading import Readers
 from towpath.gateway.sockets import bound
@@ -62,6 +63,7 @@ class Worker:
         self._loop = loop
         self._metrics = Metrics()
         self._spool = Spool(Path(config.spool) / config.name, loop, self._metrics)
+        self._outbox = Outbox(loop, self._spool.write)
         self._stores = Stores(
             objects=wiring.open_objects(settings),
             models=partial(wiring.open_models, settings),
@@ -87,7 +89,7 @@ class Worker:
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=self._outbox.protocol(),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -172,7 +174,7 @@ class Worker:
             project=charter.project,
             serving=charter.serving,
             metrics=self._metrics,
-            write=self._spool.write if self._config.log else None,
+            write=self._outbox.log if self._config.log else None,
         )
 
     async def _say_ready(self, server: uvicorn.Server) -> None:
@@ -193,6 +195,7 @@ class Worker:
         for sources in self._sources:
             await sources.readers.close()
             sources.loader.close()
+        self._outbox.flush()
         self._spool.close()
 
 
