@@ -614,12 +614,22 @@ class Runtimes(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What is wanted of one feature view: some features of entities, by their join key values in the view's order."""
+
+    view: str
+    keys: Sequence[tuple[object, ...]]
+    features: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineAnswer:
     """One entity's newest row in one feature view."""
 
     values: Mapping[str, object]
-    event_timestamp: datetime
+    at: float
+    """The time of its event, in seconds since 1970."""
 
 
 class OnlineView(Protocol):
@@ -641,10 +651,8 @@ class OnlineStore(Protocol):
         """What it holds, by name."""
         ...
 
-    async def read(
-        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
-        """The newest row of each entity (join key values in the view's order); None for one that is not there."""
+    async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
+        """For each lookup the newest row of each of its entities; None for one that is not there."""
         ...
 
     async def close(self) -> None: ...

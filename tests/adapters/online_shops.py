@@ -127,7 +127,7 @@ def flat(answer: OnlineAnswer | None, features: Sequence[str]) -> dict[str, Any]
     """An answer of ours in the form of `Online.feast`."""
     if answer is None:
         return dict.fromkeys(features) | {"at": None}
-    return {name: answer.values[name] for name in features} | {"at": answer.event_timestamp.replace(microsecond=0)}
+    return {name: answer.values[name] for name in features} | {"at": datetime.fromtimestamp(int(answer.at), UTC)}
 
 
 def lay(folder: Path, store: str) -> Online:

@@ -22,7 +22,7 @@ from towpath.adapters.online_features import FeastOnline, open_as_described, ope
 from towpath.adapters.online_redis import RedisOnline, address_of
 from towpath.adapters.online_sqlite import SqliteOnline
 from towpath.core.errors import DeclarationError, NotFound, Unreachable
-from towpath.ports import OnlineStore
+from towpath.ports import Lookup, OnlineStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -66,7 +66,8 @@ def read(
 ) -> list[dict[str, Any]]:
     async def once() -> list[dict[str, Any]]:
         try:
-            return [flat(answer, features) for answer in await store.read(view, keys, features)]
+            (found,) = await store.read([Lookup(view=view, keys=keys, features=features)])
+            return [flat(answer, features) for answer in found]
         finally:
             await store.close()
 
@@ -105,8 +106,10 @@ def test_some_features_in_another_order(online: Online) -> None:
 def test_it_is_opened_in_a_process_of_its_own(online: Online) -> None:
     code = (
         "import sys, asyncio\nfrom pathlib import Path\nfrom towpath.adapters.online_features import open_online\n"
+        "from towpath.ports import Lookup\n"
         "store = open_online(Path(sys.argv[1]), Path(sys.argv[2]))\n"
-        "async def once():\n    print(await store.read('takings', [('north',)], ['visits']), type(store).__name__)\n"
+        "async def once():\n    wanted = Lookup(view='takings', keys=[('north',)], features=['visits'])\n"
+        "    print(await store.read([wanted]), type(store).__name__)\n"
         "    await store.close()\n"
         "asyncio.run(once())"
     )

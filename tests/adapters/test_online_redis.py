@@ -1,4 +1,4 @@
-"""The shared Redis connection: one write a turn, replies to whom they belong, and what becomes of it when it is cut."""
+"""The shared Redis connection: one write for who asks, replies to whom they belong, and what becomes of it when cut."""
 
 from __future__ import annotations
 
@@ -45,35 +45,6 @@ def test_many_at_once_each_get_their_own(redis_server: RedisServer) -> None:
         return await asyncio.gather(*asks)
 
     assert with_connection(address(redis_server), act) == [[b"%d" % number, b"again"] for number in range(2_000)]
-
-
-def test_commands_of_one_turn_are_one_write(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes: list[bytes] = []
-
-    async def act(connection: RedisConnection) -> None:
-        await connection.ask(packed(b"PING"), 1)
-        assert connection._wire is not None
-        transport = connection._wire._transport
-        assert transport is not None
-        real = transport.write
-        monkeypatch.setattr(connection._wire, "_transport", _Heard(writes, real))
-        await asyncio.gather(*(connection.ask(packed(b"ECHO", b"x"), 1) for _ in range(50)))
-        monkeypatch.setattr(connection._wire, "_transport", transport)
-
-    with_connection(address(redis_server), act)
-    assert writes == [packed(b"ECHO", b"x") * 50]
-
-
-class _Heard:
-    """A transport that remembers what is written."""
-
-    def __init__(self, writes: list[bytes], write: Callable[[bytes], None]) -> None:
-        self._writes = writes
-        self._write = write
-
-    def write(self, data: bytes) -> None:
-        self._writes.append(data)
-        self._write(data)
 
 
 def test_one_who_gave_up_takes_nobodys_reply(redis_server: RedisServer) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from towpath.core import digest as digests
 from towpath.core.statement import Claims
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model, Plan, Split
 from towpath.gateway.schema import View, schema
-from towpath.ports import ModelRun, OnlineAnswer, OnlineView
+from towpath.ports import Lookup, ModelRun, OnlineAnswer, OnlineView
 from towpath.stages.serving import Approved
 
 Rows = Sequence[Sequence[object]]
@@ -59,22 +58,20 @@ class DictStore:
         self.failing = False
         self.reads: list[tuple[str, int]] = []
 
-    async def read(
-        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
-        self.reads.append((view, len(keys)))
+    async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
+        self.reads += [(lookup.view, len(lookup.keys)) for lookup in lookups]
         if self.stalled:
             await asyncio.Event().wait()
         if self.failing:
             raise ConnectionResetError("the store is gone")
-        return [self.rows.get(view, {}).get(key) for key in keys]
+        return [[self.rows.get(lookup.view, {}).get(key) for key in lookup.keys] for lookup in lookups]
 
     async def close(self) -> None:
         return None
 
 
 def answer(at: float, **values: object) -> OnlineAnswer:
-    return OnlineAnswer(values=values, event_timestamp=datetime.fromtimestamp(at, UTC))
+    return OnlineAnswer(values=values, at=at)
 
 
 def approved(name: str, columns: Sequence[str], version: str = "1") -> Approved:

@@ -155,12 +155,12 @@ def test_a_busy_loop_does_not_take_its_own_lateness_for_the_stores() -> None:
 
     async def run() -> None:
         class Slow(DictStore):
-            async def read(self, view: str, keys: Any, features: Any) -> Any:
+            async def read(self, lookups: Any) -> Any:
                 loop = asyncio.get_running_loop()
                 future: asyncio.Future[None] = loop.create_future()
                 loop.call_later(0.001, future.set_result, None)
                 await future
-                return await super().read(view, keys, features)
+                return await super().read(lookups)
 
         reader = _reader(Slow(_store().rows), timeout_ms=10)
         asked = _asked("ada")

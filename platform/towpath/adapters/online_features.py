@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from towpath.adapters.online_description import Description, described
 from towpath.adapters.online_redis import RedisOnline, address_of
 from towpath.adapters.online_sqlite import SqliteOnline
 from towpath.core.errors import Unreachable
-from towpath.ports import OnlineAnswer, OnlineStore
+from towpath.ports import Lookup, OnlineAnswer, OnlineStore
 
 _logger = logging.getLogger(__name__)
 _KEY_VERSION = 3
@@ -67,15 +66,12 @@ class FeastOnline:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="towpath-feast")
         self._store = self._thread.submit(self._opened).result()
 
-    async def read(
-        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
+    async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
         """Raises `Unreachable` for whatever Feast's store raises, and `NotFound`."""
-        self._description.view(view)
-        if not keys:
-            return []
+        for lookup in lookups:
+            self._description.view(lookup.view)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._read, view, tuple(keys), tuple(features))
+        return await loop.run_in_executor(self._thread, lambda: [self._read(lookup) for lookup in lookups])
 
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -88,9 +84,8 @@ class FeastOnline:
 
             return feast.FeatureStore(config=settings(self._repository))
 
-    def _read(
-        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
+    def _read(self, lookup: Lookup) -> list[OnlineAnswer | None]:
+        view, keys, features = lookup.view, lookup.keys, lookup.features
         names = [name for name, _ in self._description.view(view).keys]
         whole = [number for number, key in enumerate(keys) if None not in key]
         answers: list[OnlineAnswer | None] = [None] * len(keys)
@@ -109,16 +104,15 @@ class FeastOnline:
             found = {name: values[name][place] for name in features}
             at = times[features[0]][place]
             if at is not None or any(value is not None for value in found.values()):
-                answers[number] = OnlineAnswer(values=found, event_timestamp=at or datetime.fromtimestamp(0, tz=UTC))
+                answers[number] = OnlineAnswer(values=found, at=at or 0.0)
         return answers
 
 
-def _times(response: Any) -> Mapping[str, list[datetime | None]]:
-    """The event times by feature; None where there is none."""
+def _times(response: Any) -> Mapping[str, list[float | None]]:
+    """The event times by feature, in seconds since 1970; None where there is none."""
     found = {}
     for name, vector in zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True):
         found[name] = [
-            datetime.fromtimestamp(at.seconds + at.nanos / 1e9, tz=UTC) if at.seconds or at.nanos else None
-            for at in vector.event_timestamps
+            at.seconds + at.nanos / 1e9 if at.seconds or at.nanos else None for at in vector.event_timestamps
         ]
     return found

@@ -12,10 +12,10 @@ from typing import Any
 
 import mmh3
 
-from towpath.adapters.online_codec import Decode, KeyEncoder, decode_time, decoders
+from towpath.adapters.online_codec import KeyEncoder, decode_time, row_decoder
 from towpath.adapters.online_description import Description, View
 from towpath.adapters.online_redis_connection import RedisAddress, RedisConnection, bulk
-from towpath.ports import OnlineAnswer
+from towpath.ports import Lookup, OnlineAnswer
 
 _KNOWN = frozenset({"db", "ssl", "password", "username", "socket_timeout", "socket_connect_timeout"})
 
@@ -29,17 +29,17 @@ class _Read:
         self._tail = b"".join(map(bulk, (*fields, f"_ts:{view.table}".encode())))
         self._project = project.encode()
         self._names = tuple(features)
-        self._decoders: list[Decode] = decoders(view, features)
+        self._decode = row_decoder(view, features)
 
     def command(self, key: bytes) -> bytes:
         return self._head + bulk(key + self._project) + self._tail
 
     def answer(self, reply: Sequence[bytes | None]) -> OnlineAnswer | None:
-        *found, at = reply
+        found, at = reply[:-1], reply[-1]
         if at is None and not any(found):
             return None
-        values = [decode(one) if one else None for decode, one in zip(self._decoders, found, strict=True)]
-        return OnlineAnswer(values=dict(zip(self._names, values, strict=True)), event_timestamp=decode_time(at))
+        values = dict(zip(self._names, self._decode(found), strict=True))
+        return OnlineAnswer(values=values, at=decode_time(at))
 
 
 class RedisOnline:
@@ -52,21 +52,16 @@ class RedisOnline:
         self._reads: dict[tuple[str, tuple[str, ...]], _Read] = {}
         self._connection = RedisConnection(address)
 
-    async def read(
-        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
-        """One command a key, sent with whatever else is asked in this turn of the event loop.
-
-        Raises `Unreachable`, `Misconfigured` and `NotFound`.
-        """
-        read = self._read(view, tuple(features))
-        encode = self._keys[view]
-        encoded = [encode(key) for key in keys]
-        commands = [read.command(key) for key in encoded if key is not None]
-        if not commands:
-            return [None] * len(keys)
-        replies = iter(await self._connection.ask(b"".join(commands), len(commands)))
-        return [None if key is None else read.answer(next(replies)) for key in encoded]
+    async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
+        """One command a key, all of them in one write. Raises `Unreachable`, `Misconfigured` and `NotFound`."""
+        asked, commands = [], []
+        for lookup in lookups:
+            read = self._read(lookup.view, tuple(lookup.features))
+            keys = list(map(self._keys[lookup.view], lookup.keys))
+            asked.append((read, keys))
+            commands += [read.command(key) for key in keys if key is not None]
+        replies = iter(await self._connection.ask(b"".join(commands), len(commands)) if commands else ())
+        return [[None if key is None else read.answer(next(replies)) for key in keys] for read, keys in asked]
 
     async def close(self) -> None:
         await self._connection.close()

@@ -1,4 +1,4 @@
-"""One connection to Redis that everybody in an event loop shares: commands of one turn go out in one write.
+"""One connection to Redis that everybody in an event loop shares: who asks does not wait for the answers of others.
 
 hiredis parses the replies. Replies come in the order of the commands, so a list of who waits is all that is needed. A
 caller who gave up (a deadline) leaves his place in that list, and his replies are thrown away. The connection is made
@@ -60,7 +60,6 @@ class _Wire(asyncio.Protocol):
         self._address = address
         self._reader = hiredis.Reader()
         self._waiting: deque[_Waiting] = deque()
-        self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.lost = False
 
@@ -76,9 +75,8 @@ class _Wire(asyncio.Protocol):
             future.set_exception(_silent(self._address, f"{_MOST_WAITING:,} reads wait for it"))
             return future
         self._waiting.append(_Waiting(count, future, self._loop.time()))
-        if not self._out:
-            self._loop.call_soon(self._flush)
-        self._out.append(command)
+        if self._transport is not None and not self.lost:
+            self._transport.write(command)
         return future
 
     def drop(self, error: TowpathError) -> None:
@@ -98,21 +96,18 @@ class _Wire(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
-                self._answered(reply)
+                if self._waiting:  # else nobody asked for it
+                    first = self._waiting[0]
+                    first.replies.append(reply)
+                    if len(first.replies) == first.count:
+                        self._answered(self._waiting.popleft())
         except hiredis.ProtocolError as error:
             self.drop(_silent(self._address, f"it does not speak Redis' protocol: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.drop(_silent(self._address, str(exc) if exc else "it closed the connection"))
 
-    def _answered(self, reply: Reply) -> None:
-        if not self._waiting:
-            return  # not asked for
-        first = self._waiting[0]
-        first.replies.append(reply)
-        if len(first.replies) < first.count:
-            return
-        self._waiting.popleft()
+    def _answered(self, first: _Waiting) -> None:
         if first.future.done():
             return
         wrong = next((one for one in first.replies if isinstance(one, hiredis.ReplyError)), None)
@@ -120,11 +115,6 @@ class _Wire(asyncio.Protocol):
             first.future.set_result(first.replies)
         else:
             first.future.set_exception(_refused(self._address, wrong))
-
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        if self._transport is not None and not self.lost:
-            self._transport.write(b"".join(out))
 
 
 class RedisConnection:

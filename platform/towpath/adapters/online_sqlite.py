@@ -11,7 +11,7 @@ from pathlib import Path
 from towpath.adapters.online_codec import Decode, KeyEncoder, decoders
 from towpath.adapters.online_description import Description, View
 from towpath.core.errors import NotFound, Unreachable
-from towpath.ports import OnlineAnswer
+from towpath.ports import Lookup, OnlineAnswer
 
 _LOCKED_SECONDS = 0.02  # how long a writer that commits may keep us, and with us the event loop
 _INLINE = 64  # keys; more are read beside the event loop
@@ -58,26 +58,25 @@ class SqliteOnline:
             isolation_level=None,
         )
 
-    async def read(
-        self, view: str, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
+    async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
         """Microseconds for a few keys, so they are read in the event loop. Raises `Unreachable` and `NotFound`."""
-        table = self._tables.get(view)
-        if table is None:
-            self._description.view(view)
-            raise AssertionError(view)
-        if len(keys) > _INLINE:
-            return await asyncio.to_thread(self._read, table, keys, features)
-        return self._read(table, keys, features)
+        if sum(len(lookup.keys) for lookup in lookups) > _INLINE:
+            return await asyncio.to_thread(self._read_all, lookups)
+        return self._read_all(lookups)
 
     async def close(self) -> None:
         self._database.close()
 
-    def _read(
-        self, table: _Table, keys: Sequence[tuple[object, ...]], features: Sequence[str]
-    ) -> list[OnlineAnswer | None]:
-        decode = table.decoders(features)
-        encoded = [table.key(key) for key in keys]
+    def _read_all(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
+        return [self._read(lookup) for lookup in lookups]
+
+    def _read(self, lookup: Lookup) -> list[OnlineAnswer | None]:
+        table = self._tables.get(lookup.view)
+        if table is None:
+            self._description.view(lookup.view)
+            raise AssertionError(lookup.view)
+        decode = table.decoders(lookup.features)
+        encoded = list(map(table.key, lookup.keys))
         try:
             if len(encoded) == 1:
                 rows = [] if encoded[0] is None else self._database.execute(table.one, encoded).fetchall()
@@ -107,7 +106,7 @@ def _answer(rows: Sequence[tuple[str, bytes, object]], decode: dict[str, Decode]
     for name, value, _ in rows:
         if name in decode:
             values[name] = decode[name](value)
-    return OnlineAnswer(values=values, event_timestamp=_time(rows[-1][2]))
+    return OnlineAnswer(values=values, at=_time(rows[-1][2]).timestamp())
 
 
 def _time(at: object) -> datetime:

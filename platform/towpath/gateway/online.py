@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Final
 
@@ -18,7 +19,7 @@ from towpath.gateway.asked import Asked
 from towpath.gateway.breaker import Breaker, admit, ended
 from towpath.gateway.faults import Unknown
 from towpath.gateway.schema import Shape, View
-from towpath.ports import OnlineAnswer, OnlineStore
+from towpath.ports import Lookup, OnlineAnswer, OnlineStore
 
 Key = tuple[object, ...]
 _REMEMBERED = 50_000  # entities of all views together, for when the store is down
@@ -56,6 +57,7 @@ class OnlineReader:
         self._opened = opened
         self._store = store
         self._rules = rules
+        self._remembers = OnFault.LAST_KNOWN in (rules.down, rules.missing)
         self._loop = loop
         self._batch: _Batch | None = None
         self._last: OrderedDict[tuple[str, Key], OnlineAnswer] = OrderedDict()
@@ -73,13 +75,12 @@ class OnlineReader:
         columns, defaults = asked.columns, self._rules.defaults
         for view, features in shape.reads:
             here = found[view]
+            answers = [self._judged(view, key, here.get(key), now, counts) for key in keys[view]]
             if asked.rows == 1:
-                answer = self._judged(view, keys[view][0], here.get(keys[view][0]), now, counts)
-                values = defaults if answer is None else answer.values
+                values = defaults if answers[0] is None else answers[0].values
                 for name in features:
                     columns[name] = [values.get(name)]
                 continue
-            answers = [self._judged(view, key, here.get(key), now, counts) for key in keys[view]]
             for name in features:
                 default = defaults.get(name)
                 columns[name] = [default if answer is None else answer.values.get(name) for answer in answers]
@@ -87,8 +88,9 @@ class OnlineReader:
 
     def _judged(self, view: View, key: Key, found: Found, now: float, counts: dict[str, int]) -> OnlineAnswer | None:
         """The answer to use, or None for the defaults."""
-        if found is not None and not isinstance(found, Down):
-            return self._aged(view, found, now, counts)
+        if isinstance(found, OnlineAnswer):
+            fresh = view.ttl_seconds is None or now - found.at <= view.ttl_seconds
+            return found if fresh else self._aged(view, found, counts)
         if isinstance(found, Down):
             counts["down"] += 1
             if self._rules.down is OnFault.REFUSE:
@@ -100,14 +102,13 @@ class OnlineReader:
             raise Unknown(f"The feature view {view.name} does not know {shown}.", value=shown[:200])
         return self._last_known(view, key, counts) if self._rules.missing is OnFault.LAST_KNOWN else _defaulted(counts)
 
-    def _aged(self, view: View, found: OnlineAnswer, now: float, counts: dict[str, int]) -> OnlineAnswer | None:
-        """The answer, unless it is older than its view allows and the charter does not want it then."""
-        if view.ttl_seconds is None or now - found.event_timestamp.timestamp() <= view.ttl_seconds:
-            return found
+    def _aged(self, view: View, found: OnlineAnswer, counts: dict[str, int]) -> OnlineAnswer | None:
+        """An answer that is older than its view allows, unless the charter does not want it then."""
         counts["stale"] += 1
         if self._rules.stale is OnFault.REFUSE:
             raise Unreachable(
-                f"The newest values of {view.name} are older than they may be.", value=str(found.event_timestamp)
+                f"The newest values of {view.name} are older than they may be.",
+                value=datetime.fromtimestamp(found.at, UTC).isoformat(),
             )
         if self._rules.stale is OnFault.DEFAULT:
             return _defaulted(counts)
@@ -159,34 +160,30 @@ class OnlineReader:
                 future.set_result(found)
 
     async def _ask(self, wanted: Mapping[View, list[Key]], found: dict[View, Mapping[Key, Found]]) -> bool:
-        """Read every view into `found`; whether all of it came in time."""
-        reads = {
-            view: self._loop.create_task(self._store.read(view.name, keys, view.features))
-            for view, keys in wanted.items()
-            if keys
-        }
-        if not reads:
+        """Read every view into `found`; whether it came in time."""
+        views = [view for view, keys in wanted.items() if keys]
+        if not views:
             return True
-        await asyncio.sleep(0)  # the reads have been written
-        _, late = await asyncio.wait(reads.values(), timeout=self._rules.timeout_ms / 1e3)
-        if late:
+        lookups = [Lookup(view=view.name, keys=wanted[view], features=view.features) for view in views]
+        read = self._loop.create_task(self._store.read(lookups))
+        await asyncio.sleep(0)  # the bytes have been written
+        if not read.done():
+            await asyncio.wait((read,), timeout=self._rules.timeout_ms / 1e3)
+        if not read.done():
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        well = True
-        for view, read in reads.items():
-            if not read.done():
-                read.cancel()
-                well = False
-            elif read.cancelled() or read.exception() is not None:
-                well = False
-            else:
-                found[view] = dict(zip(wanted[view], read.result(), strict=True))
+        if not read.done():
+            read.cancel()
+            return False
+        if read.cancelled() or read.exception() is not None:
+            return False
+        for view, answers in zip(views, read.result(), strict=True):
+            found[view] = dict(zip(wanted[view], answers, strict=True))
+            if self._remembers:
                 self._remember(view, found[view])
-        return well
+        return True
 
     def _remember(self, view: View, answers: Mapping[Key, Found]) -> None:
-        if OnFault.LAST_KNOWN not in (self._rules.down, self._rules.missing):
-            return
         last = self._last
         for key, answer in answers.items():
             if answer is not None:

@@ -79,9 +79,9 @@ class Plan:
         return tuple(dict.fromkeys(found))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Part:
-    """The rows of a request that one arm answers; `positions` None means all of them."""
+    """The rows of a request that one arm answers; `positions` None means all of them. Not frozen, as `Assigned`."""
 
     arm: Arm
     name: str  # the arm's, for the log: an enum's value costs a call
@@ -89,9 +89,12 @@ class Part:
     positions: list[int] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Assigned:
-    """A request's rows by arm, their buckets (None without a unit or a rollout), and those to be mirrored."""
+    """A request's rows by arm, their buckets (None without a unit or a rollout), and those to be mirrored.
+
+    Made for every request, and so not frozen, which would cost four times as much.
+    """
 
     split: Split | None
     buckets: list[int | None]
