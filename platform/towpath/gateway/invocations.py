@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,14 +21,35 @@ from towpath.gateway.schema import Kind, Schema
 JSON, CSV = "application/json", "text/csv"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
-_DECODER = msgspec.json.Decoder(dict[str, Any])
 
 Columns = dict[str, list[object]]
+Records = list[dict[str, Any]]
+
+
+class Split(msgspec.Struct):
+    """Columns by name, and rows of values; pandas puts an index beside them, which says nothing."""
+
+    columns: list[str]
+    data: list[list[Any]]
+
+
+class ScoringRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a scoring request: one of the forms."""
+
+    dataframe_split: Split | None = None
+    dataframe_records: Records | None = None
+    instances: Records | None = None
+    inputs: dict[str, Any] | Records | None = None
+    params: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+_DECODER = msgspec.json.Decoder(ScoringRequest)
 
 
 def decode(body: bytes, media: str, schema: Schema, *, request: str, max_rows: int) -> Asked:
     """A scoring request. Raises `BadInput` that says what is wrong and where, and `WrongMedia`."""
-    kind = media.partition(";")[0].strip().lower() or JSON
+    kind = media if media == JSON else media.partition(";")[0].strip().lower() or JSON
     if kind == CSV:
         return asked(schema, _csv(body, schema), parameters=None, request=request, max_rows=max_rows)
     if kind != JSON:
@@ -36,58 +57,43 @@ def decode(body: bytes, media: str, schema: Schema, *, request: str, max_rows: i
     try:
         found = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"The body is no scoring request: {error}.") from error
-    named = [name for name in FORMS if name in found]
-    unknown = sorted(set(found) - {*FORMS, "params", "parameters"})
-    if len(named) != 1 or unknown:
+        raise BadInput(f"The body is no scoring request: {error}.", valid=FORMS) from error
+    given = [form for form in (found.dataframe_split, found.dataframe_records, found.instances, found.inputs) if form]
+    if len(given) != 1:
         raise BadInput(
-            f"The body holds {', '.join(map(repr, sorted(found))) or 'nothing'}.",
-            value=unknown[0] if unknown else "",
+            f"The body holds {len(given) or 'none'} of the forms.",
+            value=len(given),
             valid=FORMS,
-            hint="Send exactly one of these, and params beside it if need be.",
+            hint="Send exactly one of these, with a row in it, and params beside it if need be.",
         )
-    params = found.get("params") or found.get("parameters")
-    if params is not None and not isinstance(params, dict):
-        raise BadInput("params is no object of names and values.", value=str(params)[:80])
-    columns = _READERS[named[0]](found[named[0]], named[0])
-    return asked(schema, columns, parameters=params, request=request, max_rows=max_rows)
+    (form,) = given
+    columns = _split(form) if isinstance(form, Split) else _records(form) if isinstance(form, list) else _inputs(form)
+    return asked(schema, columns, parameters=found.params or found.parameters, request=request, max_rows=max_rows)
 
 
-def _split(value: object, form: str) -> Columns:
-    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-        raise BadInput(f"{form} is no object with columns and data.")
-    names, data = value.get("columns"), value["data"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BadInput(f"{form}.columns is no list of names.")
-    if len(set(names)) != len(names):
-        raise BadInput(f"{form}.columns names a column twice.", value=next(n for n in names if names.count(n) > 1))
+def _split(form: Split) -> Columns:
+    names, data = form.columns, form.data
+    columns = dict(zip(names, map(list, zip(*data, strict=False)), strict=False))
+    if len(columns) != len(names) and data:
+        _refuse_twice("dataframe_split.columns", names)
     for number, row in enumerate(data):
-        if not isinstance(row, list) or len(row) != len(names):
-            raise BadInput(f"{form}.data, row {number}: it is no list of {len(names)} values.", value=number)
-    return {name: [row[place] for row in data] for place, name in enumerate(names)}
+        if len(row) != len(names):
+            raise BadInput(f"dataframe_split.data, row {number}: it holds no {len(names)} values.", value=number)
+    return columns
 
 
-def _records(value: object, form: str) -> Columns:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BadInput(f"{form} is no list of objects, each a row with its columns by name.")
-    names = dict.fromkeys(name for row in value for name in row)
-    return {name: [row.get(name) for row in value] for name in names}
+def _records(rows: Records) -> Columns:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _inputs(value: object, form: str) -> Columns:
-    if isinstance(value, list):
-        return _records(value, form)
-    if not isinstance(value, dict):
-        raise BadInput(f"{form} is no object of columns, each a list of values.")
-    return {name: items if isinstance(items, list) else [items] for name, items in value.items()}
+def _inputs(form: Mapping[str, Any]) -> Columns:
+    return {name: items if isinstance(items, list) else [items] for name, items in form.items()}
 
 
-_READERS: Mapping[str, Callable[[object, str], Columns]] = {
-    "dataframe_split": _split,
-    "dataframe_records": _records,
-    "instances": _records,
-    "inputs": _inputs,
-}
+def _refuse_twice(where: str, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        raise BadInput(f"{where} names a column twice.", value=next(n for n in names if names.count(n) > 1))
 
 
 def _csv(body: bytes, schema: Schema) -> Columns:
@@ -98,8 +104,7 @@ def _csv(body: bytes, schema: Schema) -> Columns:
     if not lines:
         raise BadInput("The body holds no line.", hint="The first line names the columns.")
     names, rows = lines[0], [line for line in lines[1:] if line]
-    if len(set(names)) != len(names):
-        raise BadInput("The first line names a column twice.", value=next(n for n in names if names.count(n) > 1))
+    _refuse_twice("The first line", names)
     for number, row in enumerate(rows):
         if len(row) != len(names):
             raise BadInput(f"CSV row {number} has {len(row)} values, the first line {len(names)}.", value=number)
