@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from towpath import path, project, wiring
-from towpath.cli import demo_canary, walk
+from towpath.cli import demo_canary, opening, walk
+from towpath.cli.demo_people import ADA, GRACE, People
+from towpath.cli.demo_people import people as known
 from towpath.cli.demo_sabotage import damaged
-from towpath.cli.demo_show import Show, promote
+from towpath.cli.demo_show import Show, approve, promote
 from towpath.cli.exits import Exit
 from towpath.cli.exports import report_folder, save
 from towpath.cli.progress import StageProgress
@@ -64,17 +66,17 @@ def _chosen(name: str | None) -> Sabotage | None:
 
 def _whole(folder: Path, settings: Settings, show: Show) -> int:
     """First champion, challenger, canary, watch; each found again where nothing changed."""
-    loaded = project.load(folder)
+    loaded, people = project.load(folder), known(settings)
     told: list[Told] = []
-    crowned = _first_champion(loaded, settings, show, told)
+    crowned = _first_champion(loaded, settings, show, told, people)
     if crowned is None:
         return Exit.REFUSED
-    challenger = _walked("challenger", AS_OF, loaded, settings, show, told)
+    challenger = _walked("challenger", AS_OF, loaded, settings, show, told, people)
     if challenger is None:
         return Exit.REFUSED
-    outcome = demo_canary.judged(challenger.candidate, loaded, settings, show.progress)
+    outcome = demo_canary.judged(challenger.candidate, loaded, settings, show.progress, people)
     show.document["canary"] = outcome.document
-    with walk.opened(settings, loaded, show.progress, as_of=WATCHED, order=path.WATCH) as work:
+    with walk.opened(settings, loaded, show.progress, as_of=WATCHED, order=path.WATCH, identity=people.ada) as work:
         watched = walk.walk(work, show.progress)
         told.append(Told(name="monitor", as_of=WATCHED, walked=watched))
         files = [*_reports(challenger.candidate, work), *outcome.files, *_reports(watched.candidate, work)]
@@ -85,6 +87,7 @@ def _whole(folder: Path, settings: Settings, show: Show) -> int:
     }
     if not show.as_json:
         _summary(told, outcome, files, show, folder)
+        _agreement(told, settings, people, show)
     return Exit.GOOD if outcome.promoted else Exit.REFUSED
 
 
@@ -98,11 +101,17 @@ class Told:
 
 
 def _walked(
-    name: str, as_of: datetime, loaded: project.Project, settings: Settings, show: Show, told: list[Told]
+    name: str,
+    as_of: datetime,
+    loaded: project.Project,
+    settings: Settings,
+    show: Show,
+    told: list[Told],
+    people: People,
 ) -> walk.Walked | None:
-    """The path to a registered model; None when a gate refused it, which was said then."""
+    """Ada's path to a registered model; None when a gate refused it, which was said then."""
     show.progress.told(f"{name}, made from what was known on {as_of:%Y-%m-%d}")
-    with walk.opened(settings, loaded, show.progress, as_of=as_of, order=path.ORDER) as work:
+    with walk.opened(settings, loaded, show.progress, as_of=as_of, order=path.ORDER, identity=people.ada) as work:
         walked = walk.walk(work, show.progress)
     show.document["path" if name == "challenger" else name] = walk.document(walked, as_of=as_of)
     told.append(Told(name=name, as_of=as_of, walked=walked))
@@ -114,9 +123,9 @@ def _walked(
 
 
 def _first_champion(
-    loaded: project.Project, settings: Settings, show: Show, told: list[Told]
+    loaded: project.Project, settings: Settings, show: Show, told: list[Told], people: People
 ) -> dict[str, object] | None:
-    """The path to a model that has no rival yet, promoted directly; None when a gate refused it.
+    """The path to a model that has no rival yet, approved and promoted directly; None when a gate refused it.
 
     One that was promoted before is taken from the record: gone along again, it would be compared with its successors.
     """
@@ -130,10 +139,11 @@ def _first_champion(
         walked = walk.Walked(candidate=found, seconds={}, reused=frozenset(found.stages))
         told.append(Told(name="champion", as_of=as_of, walked=walked))
         return {"candidate": found.id, "reused": True}
-    first = _walked("champion", FIRST, loaded, settings, show, told)
+    first = _walked("champion", FIRST, loaded, settings, show, told, people)
     if first is None:
         return None
-    with walk.opened(settings, loaded, show.progress, as_of=FIRST, order=path.ORDER) as work:
+    approve(first.candidate, people, settings)
+    with walk.opened(settings, loaded, show.progress, as_of=FIRST, order=path.ORDER, identity=people.grace) as work:
         return promote(first.candidate, work).model_dump(mode="json")
 
 
@@ -179,3 +189,22 @@ def _summary(told: list[Told], outcome: demo_canary.Outcome, files: list[Path], 
     show.say("  the rollout        towpath rollout explain")
     show.say("  the record         towpath ledger verify")
     show.say("  what is refused    towpath demo --sabotage leakage")
+
+
+def _agreement(told: list[Told], settings: Settings, people: People, show: Show) -> None:
+    """Who agreed to what now serves, and how to act as one of the demo's people."""
+    from towpath.stages.agreed import standing
+    from towpath.stages.work import champion
+
+    challenger = next(one.walked.candidate for one in told if one.name == "challenger")
+    with opening.ledger(settings) as ledger:
+        current = champion(ledger, challenger.project)
+        assert current is not None
+        found = standing(ledger, current.candidate, current.decision, now=wiring.now())
+    approved = ", ".join(f"{one.person} on {one.at:%Y-%m-%d}: {one.reason}" for one in found.counted) if found else ""
+    show.say("\nWho agreed", style="bold")
+    show.say(f"  submitted by       {people.ada.person}")
+    show.say(f"  approved by        {approved or 'nobody'}")
+    show.say(f"  promoted by        {current.decision.actor}")
+    show.say(f"  act as Grace       export TOWPATH_TOKEN=$(cat {people.token(GRACE)})")
+    show.say(f"  act as Ada         export TOWPATH_TOKEN=$(cat {people.token(ADA)})")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from towpath import wiring
 from towpath.cli import demo_traffic
+from towpath.cli.demo_people import People
+from towpath.cli.demo_show import approve
 from towpath.cli.exports import report_folder
 from towpath.cli.progress import StageProgress
 from towpath.cli.rollout_opening import opened
@@ -62,7 +64,9 @@ class Outcome:
     document: dict[str, Any]
 
 
-def judged(candidate: Candidate, project: Project, settings: Settings, progress: StageProgress) -> Outcome:
+def judged(
+    candidate: Candidate, project: Project, settings: Settings, progress: StageProgress, people: People
+) -> Outcome:
     """The canary of the demo's challenger; one that was judged before and is champion is not judged again."""
     from towpath.stages.work import champion
 
@@ -81,7 +85,8 @@ def judged(candidate: Candidate, project: Project, settings: Settings, progress:
             return Outcome(
                 promoted=True, lines=lines, files=(kept,) if kept.is_file() else (), document={"reused": True}
             )
-    canary = run(candidate, project, demo_traffic.traffic(project, settings, progress), settings, progress)
+    rows = demo_traffic.traffic(project, settings, progress, people.ada)
+    canary = run(candidate, project, rows, settings, progress, people)
     return Outcome(
         promoted=canary.promoted,
         lines=told(canary, settings),
@@ -149,10 +154,13 @@ def run(
     traffic: Path,
     settings: Settings,
     progress: Progress,
+    people: People,
     *,
     change: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, columns: columns,
 ) -> Canary:
     """Serve the champion, send it the recorded rows, start a rollout of the candidate, and go on to its end.
+
+    Grace approves and starts it, the controller ticks.
 
     `traffic`: Parquet with the model's inputs, the rollout's unit, the label, and when each was known. `change` is done
     to each request (its number, its columns) before it is sent.
@@ -172,14 +180,20 @@ def run(
         target=charter.training.target,
     )
     progress.begin("canary")
+    progress.step("approval")
+    approve(candidate, people, settings)
     progress.step("gateway")
-    with demo_traffic.gateway(project.folder, settings) as url, opened(settings) as ports:
+    with (
+        demo_traffic.gateway(project.folder, settings) as url,
+        opened(settings, identity=people.controller) as ports,
+        opened(settings, identity=people.grace) as manager,
+    ):
         replay = Replay(recorded, url, rate=_RATE, change=change)
         begun = wiring.now()
         replay.start()
         try:
             _warm(ports, charter.project, policy, begun, progress, going=lambda: replay.running)
-            rollout = _start(candidate, project, ports)
+            rollout = _start(candidate, project, manager)
             points = list(_watch(ports, rollout, progress, going=lambda: replay.running))
             last = ports.rollouts.get(rollout.rollout_id)
             mirror(ports.ledger, lambda: wiring.open_models(settings), charter.project)

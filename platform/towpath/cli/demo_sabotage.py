@@ -6,18 +6,22 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from towpath import path, project
-from towpath.cli import demo_canary, demo_traffic, walk
-from towpath.cli.demo_show import Show, promote
+from towpath import path, project, wiring
+from towpath.cli import demo_canary, demo_traffic, opening, walk
+from towpath.cli.demo_people import People, second_account
+from towpath.cli.demo_people import people as known
+from towpath.cli.demo_show import Show, approve, promote
 from towpath.cli.exits import Exit
 from towpath.cli.exports import report_folder
 from towpath.cli.figures import figures
 from towpath.core.errors import Denied, IntegrityError
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import GATES, Stage
+from towpath.core.identity import Identity
 from towpath.example.sabotage import Moment, Sabotage
 from towpath.example.workspace import AS_OF
 from towpath.settings import Settings
@@ -26,19 +30,22 @@ from towpath.verbs import history
 if TYPE_CHECKING:
     from towpath.stages.work import Work
 
+_SQLITE = "sqlite:///"
+
 
 def damaged(chosen: Sabotage, home: Path, settings: Settings, show: Show) -> int:
+    if chosen.moment is Moment.STAGE:
+        return _verdict(chosen, _damage_stored(chosen, home, settings, show), show)
+    people = known(settings)
     if chosen.needs_champion or chosen.moment is Moment.LEDGER:
-        _need_champion(home, settings, show)
-    if chosen.moment is Moment.LEDGER:
-        finding = _damage_ledger(chosen, home, settings, show)
-    elif chosen.moment is Moment.ROLLOUT:
-        finding = _damage_challenger(chosen, home, settings, show)
-    elif chosen.moment is Moment.STAGE:
-        finding = _damage_stored(chosen, home, settings, show)
-    else:
-        finding = _damage_project(chosen, home, settings, show)
-    return _verdict(chosen, finding, show)
+        _need_champion(home, settings, show, people)
+    does = {
+        Moment.LEDGER: _damage_ledger,
+        Moment.ROLLOUT: _damage_challenger,
+        Moment.APPROVAL: _approve_own,
+        Moment.PROJECT: _damage_project,
+    }[chosen.moment]
+    return _verdict(chosen, does(chosen, home, settings, show, people), show)
 
 
 def _verdict(chosen: Sabotage, findings: list[Finding], show: Show) -> int:
@@ -57,11 +64,11 @@ def _verdict(chosen: Sabotage, findings: list[Finding], show: Show) -> int:
     return Exit.GOOD
 
 
-def _damage_project(chosen: Sabotage, home: Path, settings: Settings, show: Show) -> list[Finding]:
+def _damage_project(chosen: Sabotage, home: Path, settings: Settings, show: Show, people: People) -> list[Finding]:
     from towpath.stages.work import champion
 
     loaded = project.load(_copy(home, chosen.name, chosen))
-    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER) as work:
+    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER, identity=people.ada) as work:
         walked = walk.walk(work, show.progress)
         if Stage.EVALUATE in walked.candidate.stages:
             show.say(f"\nWhat it would have claimed    {figures(walked.candidate.entry(Stage.EVALUATE))}")
@@ -71,15 +78,15 @@ def _damage_project(chosen: Sabotage, home: Path, settings: Settings, show: Show
         return _refused(walked.candidate)
 
 
-def _damage_challenger(chosen: Sabotage, home: Path, settings: Settings, show: Show) -> list[Finding]:
+def _damage_challenger(chosen: Sabotage, home: Path, settings: Settings, show: Show, people: People) -> list[Finding]:
     """A candidate that every gate lets pass, against the champion on live traffic: the canary must see it."""
     loaded = project.load(_copy(home, chosen.name, chosen))
-    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER) as work:
+    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER, identity=people.ada) as work:
         walked = walk.walk(work, show.progress)
     if walked.refused:
         return _refused(walked.candidate)
-    rows = demo_traffic.traffic(loaded, settings, show.progress)
-    found = demo_canary.run(walked.candidate, loaded, rows, settings, show.progress, change=chosen.traffic)
+    rows = demo_traffic.traffic(loaded, settings, show.progress, people.ada)
+    found = demo_canary.run(walked.candidate, loaded, rows, settings, show.progress, people, change=chosen.traffic)
     picture = demo_canary.plot(found, report_folder(settings.state, walked.candidate))
     show.document["canary"] = demo_canary.document(found)
     show.say("")
@@ -124,23 +131,14 @@ def _stored(candidate: Candidate, stage: Stage, work: Work) -> Path:
     return next((work.state / "artifacts").rglob("model.skops"))
 
 
-def _damage_ledger(chosen: Sabotage, home: Path, settings: Settings, show: Show) -> list[Finding]:
+def _damage_ledger(chosen: Sabotage, home: Path, settings: Settings, show: Show, people: People) -> list[Finding]:
     """On a copy of the ledger."""
-    if not settings.ledger.startswith("sqlite:///"):
-        raise Denied("This sabotage edits a copy of an embedded ledger.", hint="Run it without TOWPATH_LEDGER.")
-    copy = home / "tampered-ledger.db"
-    copy.unlink(missing_ok=True)
-    with (
-        closing(sqlite3.connect(settings.ledger.removeprefix("sqlite:///"))) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target)
-    chosen.damage(copy)
-    apart = replace(settings, ledger=f"sqlite:///{copy}")
+    apart = _ledger_copy(home, settings)
+    chosen.damage(Path(apart.ledger.removeprefix(_SQLITE)))
     from towpath.stages.work import champion
 
     loaded = project.load(home / "flights")
-    with walk.opened(apart, loaded, show.progress, as_of=AS_OF, order=path.ORDER) as work:
+    with walk.opened(apart, loaded, show.progress, as_of=AS_OF, order=path.ORDER, identity=people.grace) as work:
         try:
             found = champion(work.ports.ledger, work.name)
             promote(found.candidate if found else Candidate(project=work.name), work)
@@ -149,14 +147,72 @@ def _damage_ledger(chosen: Sabotage, home: Path, settings: Settings, show: Show)
     return []
 
 
-def _need_champion(home: Path, settings: Settings, show: Show) -> None:
+def _ledger_copy(home: Path, settings: Settings) -> Settings:
+    """The settings with a copy of the embedded ledger, for what must not be left in the user's own."""
+    if not settings.ledger.startswith(_SQLITE):
+        raise Denied("This sabotage works on a copy of an embedded ledger.", hint="Run it without TOWPATH_LEDGER.")
+    copy = home / "tampered-ledger.db"
+    copy.unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(settings.ledger.removeprefix(_SQLITE))) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+    return replace(settings, ledger=f"{_SQLITE}{copy}")
+
+
+def _approve_own(chosen: Sabotage, home: Path, settings: Settings, show: Show, people: People) -> list[Finding]:
+    """Ada's own candidate, and her second account that may approve; then an approval written past the command."""
+    from towpath.core.approvals import Act
+    from towpath.stages.approve import word
+    from towpath.stages.verdict import standing_of
+
+    loaded = project.load(_copy(home, chosen.name, chosen))
+    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER, identity=people.ada) as work:
+        candidate = walk.walk(work, show.progress).candidate
+    apart = _ledger_copy(home, settings)
+    own = second_account(apart, people.admin, people.ada)
+    reason = _refused_approval(candidate, own, apart)
+    if reason is None:
+        return []
+    show.say(f"\nAda approves with an account of hers that may: {reason}")
+    with opening.ledger(apart, identity=own) as ledger:
+        until = wiring.now() + timedelta(days=1)
+        forged = word(candidate, own, ledger, act=Act.APPROVE, reason="past the command", expires=until)
+        ledger.append(forged, actor=own.person)
+        found = standing_of(ledger, candidate, now=wiring.now())
+    if found.met:
+        return []
+    lines = [*found.missing, *(f"{one.person}'s approval does not count: {one.why}" for one in found.discounted)]
+    return [
+        Finding(code=chosen.gate, outcome=Outcome.FAIL, subject=own.account, reason=line) for line in [reason, *lines]
+    ]
+
+
+def _refused_approval(candidate: Candidate, own: Identity, settings: Settings) -> str | None:
+    """Why the command refuses it; None when it does not."""
+    from towpath.stages.approve import approve
+
+    try:
+        with opening.ledger(settings, identity=own) as ledger:
+            approve(candidate, own, ledger, reason="it is my own, and it is good", now=wiring.now())
+    except Denied as error:
+        return error.message
+    return None
+
+
+def _need_champion(home: Path, settings: Settings, show: Show, people: People) -> None:
     from towpath.stages.work import champion
 
     loaded = project.load(home / "flights")
-    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER) as work:
-        if champion(work.ports.ledger, work.name) is None:
-            show.say("First an honest champion …", style="dim")
-            promote(walk.walk(work, show.progress).candidate, work)
+    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER, identity=people.ada) as work:
+        if champion(work.ports.ledger, work.name) is not None:
+            return
+        show.say("First an honest champion …", style="dim")
+        honest = walk.walk(work, show.progress).candidate
+    approve(honest, people, settings)
+    with walk.opened(settings, loaded, show.progress, as_of=AS_OF, order=path.ORDER, identity=people.grace) as work:
+        promote(honest, work)
 
 
 def _refused(candidate: Candidate) -> list[Finding]:

@@ -15,19 +15,20 @@ from towpath.cli.progress import StageProgress
 from towpath.core import names
 from towpath.core.errors import Unreachable
 from towpath.core.gates import Stage
+from towpath.core.identity import Identity
 from towpath.example.workspace import AS_OF, SERVED
 from towpath.project import Project
 from towpath.settings import Settings
 
 
-def traffic(project: Project, settings: Settings, progress: StageProgress) -> Path:
+def traffic(project: Project, settings: Settings, progress: StageProgress, who: Identity) -> Path:
     """June's flights with their features as known then, from the path that a watch goes: what clients will send."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     target = settings.state / "demo" / "june.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with walk.opened(settings, project, progress, as_of=SERVED, order=path.WATCH) as work:
+    with walk.opened(settings, project, progress, as_of=SERVED, order=path.WATCH, identity=who) as work:
         walked = walk.walk(work, progress, until=Stage.FEATURIZE)
         table = pq.read_table(
             work.ports.objects.fetch(walked.candidate.entry(Stage.FEATURIZE).subject("features", "watch").digest)

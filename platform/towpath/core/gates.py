@@ -309,6 +309,12 @@ GATES: dict[str, Gate] = _gates(
         mend="Read the check page of the watched window; mend the data at the source.",
     ),
     Gate(
+        code="promote.approvals",
+        stage=Stage.PROMOTE,
+        asks="Did as many persons agree to this very digest as its charter's risk asks for, none of them a submitter?",
+        mend="`towpath show CANDIDATE` says who is missing and why an approval does not count: `towpath approve`.",
+    ),
+    Gate(
         code="serve.approved",
         stage=Stage.PROMOTE,
         asks="May the candidate that a rollout names serve, by the ledger alone?",

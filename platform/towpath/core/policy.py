@@ -116,7 +116,7 @@ def decide(policy: Policy, candidate: Candidate, case: Case) -> Decision:
                 holds.append(line)
     holds += [*_governed(candidate, case), *case.emergency_faults]
     waived += case.standing.missing if spared else ()
-    holds += () if spared else case.standing.missing
+    holds += [] if spared else [f"promote.approvals: {sentence}" for sentence in case.standing.missing]
     verdict = Verdict.REJECT if rejections else Verdict.HOLD if holds else Verdict.PROMOTE
     reasons = tuple(rejections + holds) or (_good(case, spared),)
     return Decision(

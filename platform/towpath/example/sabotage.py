@@ -24,6 +24,7 @@ class Moment(StrEnum):
     STAGE = "stage"  # to what is stored, after a stage
     LEDGER = "ledger"  # to the ledger, before a promotion
     ROLLOUT = "rollout"  # to a project whose candidate passes the path, and then takes traffic
+    APPROVAL = "approval"  # by whoever submitted a candidate, when it is to be approved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,11 @@ def _worse_model(project: Path) -> None:
     begin, end = text.index("  sweep:"), text.index("\ngates:")
     weak = "  sweep:\n    - {max_iter: 2, learning_rate: 0.05, max_leaf_nodes: 3}\n"
     file.write_text(text[:begin] + weak + text[end:], encoding="utf-8")
+
+
+def _another_purpose(project: Path) -> None:
+    """Nothing that a gate looks at, so that there is one candidate more that every gate lets pass."""
+    _replace(project / "charter.yaml", "whether it will arrive", "if it will arrive")
 
 
 def _bad_challenger(project: Path) -> None:
@@ -302,6 +308,14 @@ SABOTAGES: dict[str, Sabotage] = {
             damage=_crashing_challenger,
             needs_champion=True,
             traffic=_new_carrier,
+        ),
+        Sabotage(
+            name="self-approval",
+            about="the data scientist approves her own candidate, with a second account that may",
+            gate="promote.approvals",
+            stage=Stage.PROMOTE,
+            moment=Moment.APPROVAL,
+            damage=_another_purpose,
         ),
     )
 }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from towpath.core import digest as digests
 from towpath.core.access import Action, require
@@ -70,12 +69,9 @@ def _approve(
     if mine and mine[-1].policy_change == policy_change:
         found = next(ledger.records(after=mine[-1].sequence - 1))
         return Approved(record=found, standing=standing, again=True)
-    body = {
-        "act": Act.APPROVE.value,
-        "expires": (moment + timedelta(seconds=required.expires_seconds)).isoformat(),
-        "policy_change": policy_change,
-    }
-    record = _write(candidate, identity, ledger, body, reason, behind=head.hash)
+    until = moment + timedelta(seconds=required.expires_seconds)
+    said = word(candidate, identity, ledger, act=Act.APPROVE, reason=reason, expires=until, policy_change=policy_change)
+    record = ledger.append(said, actor=identity.person, behind=head.hash)
     return Approved(record=record, standing=standing_of(ledger, candidate, now=max(moment, record.at)))
 
 
@@ -92,8 +88,8 @@ def _withdraw(candidate: Candidate, identity: Identity, ledger: Ledger, reason: 
     who = Signatory.model_validate(signed(identity, candidate.project))
     if (why := unproven(who, identity.person)) is not None:
         raise Denied(f"{identity.person} cannot withdraw an approval: {why}.", value=identity.person)
-    body = {"act": Act.WITHDRAW.value, "expires": moment.isoformat(), "policy_change": False}
-    record = _write(candidate, identity, ledger, body, reason, behind=head.hash)
+    said = word(candidate, identity, ledger, act=Act.WITHDRAW, reason=reason, expires=moment)
+    record = ledger.append(said, actor=identity.person, behind=head.hash)
     return Approved(record=record, standing=standing_of(ledger, candidate, now=max(moment, record.at)))
 
 
@@ -153,27 +149,33 @@ def _require_fresh(candidate: Candidate, ledger: Ledger, required: Requirement, 
         )
 
 
-def _write(
-    candidate: Candidate, identity: Identity, ledger: Ledger, said: Mapping[str, Any], reason: str, *, behind: str
-) -> Record:
+def word(
+    candidate: Candidate,
+    identity: Identity,
+    ledger: Ledger,
+    *,
+    act: Act,
+    reason: str,
+    expires: datetime,
+    policy_change: bool = False,
+) -> Draft:
+    """The record of somebody's word, whoever it is: whether it counts is asked where it is read, every time."""
     body = {
         **Signatory.model_validate(signed(identity, candidate.project)).model_dump(mode="json"),
-        **said,
+        "act": act.value,
         "candidate": candidate.id,
         "digest": candidate.digest,
         "reason": reason,
+        "expires": expires.isoformat(),
+        "policy_change": policy_change,
     }
     earlier = list(ledger.records(project=candidate.project, kind=RecordKind.APPROVAL))
-    return ledger.append(
-        Draft(
-            kind=RecordKind.APPROVAL,
-            project=candidate.project,
-            candidate=candidate.id,
-            stage=STAGE,
-            key=approval_key(str(candidate.digest), identity.person, acts(candidate, earlier, identity.person)),
-            digest=digests.of_json(body),
-            body=body,
-        ),
-        actor=identity.person,
-        behind=behind,
+    return Draft(
+        kind=RecordKind.APPROVAL,
+        project=candidate.project,
+        candidate=candidate.id,
+        stage=STAGE,
+        key=approval_key(str(candidate.digest), identity.person, acts(candidate, earlier, identity.person)),
+        digest=digests.of_json(body),
+        body=body,
     )
