@@ -207,6 +207,10 @@ class Objects(Protocol):
 
     def has(self, digest: str) -> bool: ...
 
+    def remove(self, digest: str) -> bool:
+        """Remove an object for good; whether there was one. What is removed, `towpath.stages.retention` decides."""
+        ...
+
 
 # --- who acts --------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from towpath.adapters.prediction_log import PredictionLog
     from towpath.adapters.prediction_log_compaction import Compaction
     from towpath.adapters.prediction_log_labels import LabelTables
+    from towpath.adapters.prediction_log_retention import LogDays
     from towpath.adapters.s3_client import S3Settings
     from towpath.ledger.claims import Claims
     from towpath.stages.attest import Attesting
@@ -238,6 +239,14 @@ def open_compaction(settings: Settings) -> Compaction:
 
     found = place(settings.predictions, s3=_s3(settings), cache=_fetched(settings))
     return Compaction(found, clock=now, after=timedelta(minutes=randbelow(60)))
+
+
+def open_log_days(settings: Settings) -> LogDays:
+    """The prediction log by day, for removing old ones."""
+    from towpath.adapters.prediction_log_places import place
+    from towpath.adapters.prediction_log_retention import LogDays
+
+    return LogDays(place(settings.predictions, s3=_s3(settings), cache=_fetched(settings)))
 
 
 def open_evidence(settings: Settings) -> Evidence:

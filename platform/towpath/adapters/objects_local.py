@@ -73,6 +73,12 @@ class LocalObjects:
         """Whether an object of that name is stored. Its bytes are verified by `fetch`, not here."""
         return (self._root / relative_name(digest)).is_file()
 
+    def remove(self, digest: str) -> bool:
+        """Remove an object for good; whether there was one."""
+        there = self.has(digest)
+        self.drop(digest)
+        return there
+
     def drop(self, digest: str) -> None:
         """Remove an object that can be had again from elsewhere (a cache's copy); nothing when there is none."""
         with _writing(self._root):

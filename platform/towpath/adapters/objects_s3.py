@@ -53,6 +53,13 @@ class S3Objects:
         """Whether the bucket (not the cache) holds an object of that name."""
         return self._bucket.head(self._key(digest)) is not None
 
+    def remove(self, digest: str) -> bool:
+        """Remove an object for good, from the bucket and from this machine's cache; whether the bucket had it."""
+        there = self.has(digest)
+        self._bucket.delete(self._key(digest))
+        self._cache.drop(digest)
+        return there
+
     def _download(self, digest: str) -> Path:
         key = self._key(digest)
         where = f"s3://{self._bucket.name}/{key}"

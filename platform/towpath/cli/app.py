@@ -17,12 +17,14 @@ from towpath.cli import (
     export,
     feedback,
     gates,
+    hold,
     key,
     ledger,
     model,
     monitor,
     options,
     promote,
+    retention,
     rollback,
     rollout,
     run,
@@ -127,4 +129,6 @@ app.add_typer(emergency.app, name="emergency", rich_help_panel=_PATH)
 app.add_typer(model.app, name="model", rich_help_panel=_RECORD)
 app.add_typer(key.app, name="key", rich_help_panel=_PLACE)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_RECORD)
+app.add_typer(hold.app, name="hold", rich_help_panel=_RECORD)
+app.add_typer(retention.app, name="retention", rich_help_panel=_RECORD)
 app.add_typer(token.app, name="token", rich_help_panel=_PLACE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from towpath.cli import ledger_backup, ledger_verify, options, output
+from towpath.cli import ledger_at, ledger_backup, ledger_verify, options, output
 from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput, NotFound, Unwritable
 
@@ -24,6 +24,7 @@ app = typer.Typer(help="Read, verify and export the record of everything that wa
 for _command in (
     ledger_verify.verify,
     ledger_verify.checkpoint,
+    ledger_at.at,
     ledger_backup.backup,
     ledger_backup.restore,
 ):
