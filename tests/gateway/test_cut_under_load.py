@@ -38,6 +38,7 @@ from towpath import wiring
 from towpath.adapters.feast_features import FeastFeatures
 from towpath.core.gates import Stage
 from towpath.core.rollout import Phase
+from towpath.ledger.sql import SqlLedger
 from towpath.ports import Draft
 from towpath.project import load as read
 
@@ -56,18 +57,20 @@ def flights(built: Built) -> list[dict[str, Any]]:
 def in_postgres(house: House, postgres_database: str) -> Iterator[House]:
     """The same house with its ledger in PostgreSQL."""
     settings = replace(house.settings, ledger=postgres_database)
+    times = [record.at for record in house.ledger.records()]  # a decision says its own time, and must be of that time
+    with SqlLedger.open(postgres_database, clock=lambda: times.pop(0), keys=wiring.open_keys(settings)) as copy:
+        for record in house.ledger.records():
+            draft = Draft(
+                kind=record.kind,
+                project=record.project,
+                candidate=record.candidate,
+                stage=record.stage,
+                key=record.key,
+                digest=record.digest,
+                body=record.body,
+            )
+            copy.append(draft, actor=record.actor)
     ledger, rollouts = wiring.open_ledger(settings), wiring.open_rollouts(settings)
-    for record in house.ledger.records():
-        draft = Draft(
-            kind=record.kind,
-            project=record.project,
-            candidate=record.candidate,
-            stage=record.stage,
-            key=record.key,
-            digest=record.digest,
-            body=record.body,
-        )
-        ledger.append(draft, actor=record.actor)
     yield replace(house, settings=settings, ledger=ledger, rollouts=rollouts)
     ledger.close()
     rollouts.close()  # type: ignore[attr-defined]
@@ -90,8 +93,14 @@ def test_the_database_is_cut_off_for_longer_than_the_lease(in_postgres: House, f
     house, exposed = in_postgres, inside(flights, SALT, HALF)
     committed = [NOTHING, Committed(at=time.time(), weight=HALF)]
     with _cuttable(house) as (relay, gateway), load(gateway.port, flights, pause=0.002) as asked:
-        row = house.rollout(weight=HALF, lease=timedelta(seconds=5))
-        _until_all(gateway, exposed, "challenger")
+        short = timedelta(seconds=5)
+        row = house.rollout(weight=HALF, lease=short)
+
+        def exposes() -> bool:  # loading the challenger may take longer than its lease
+            house.rollouts.renew(row.rollout_id, row.generation, wiring.now() + short)
+            return all(gateway.arm_of(exposed) == "challenger" for _ in range(10))
+
+        gateway.until(exposes)
         relay.cut()
         gateway.until(lambda: gateway.arm_of(exposed) == "champion")
         over = house.rollouts.get(row.rollout_id).lease_until
