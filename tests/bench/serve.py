@@ -1,9 +1,9 @@
 """The gateway beside `mlflow models serve` of the same model, in the same run: throughput and latency.
 
-Rows of the table: MLflow (one worker); the gateway (one worker) with features in the request, with features from the
-online store in SQLite and in Redis, the same with the model as one ONNX graph, without the log, and a bare server of
-the same kind that does no work. Gateways run
-with everything on that is not named otherwise: an open rollout that splits units in half, the log, metrics. The load
+Rows of the table: MLflow (one worker); MLServer, if it installs beside this Python; the gateway (one worker) with
+features in the request, with features from the online store in SQLite and in Redis, the same with the model as one ONNX
+graph, without the log, and a bare server of the same kind that does no work. Gateways run with everything on that is
+not named otherwise: an open rollout that splits units in half, the log, metrics. The load
 client is a process of its own on the same machine, so the figures are to compare with each other.
 
 `python tests/bench/serve.py [--seconds S] [--clients 1 8 64] [--rows 1 64] [--only WORD …] [--soak MINUTES]
@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +34,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "platform")]
 
 import pyarrow.parquet as pq  # noqa: E402
 
+from bench import serve_mlserver  # noqa: E402
 from bench.load import Spec, argument  # noqa: E402
 from gateway import served  # noqa: E402
 from gateway.served import Built, House, Served  # noqa: E402
@@ -46,7 +47,7 @@ from towpath.ports import Compiled  # noqa: E402
 from towpath.project import load  # noqa: E402
 from towpath.stages.train import trained  # noqa: E402
 
-TREES, ONNX = "gateway, Redis", "gateway, Redis, ONNX"
+TREES, ONNX, MLSERVER = "gateway, Redis", "gateway, Redis, ONNX", "MLServer"
 THROUGHPUT_BARS, LATENCY_BAR = {TREES: 80.0, ONNX: 60.0}, 1 / 50
 SOAK_GROWTH = 1.10
 BARE = """
@@ -102,10 +103,24 @@ def measure(port: int, file: Path, *, clients: int, seconds: float, rate: float 
     return found
 
 
+def _saved(built: Built, folder: Path) -> Path:
+    """The champion as MLflow keeps it."""
+    models = wiring.open_models(small.settings(built.state))
+    return models.verified(trained(built.champion.entry("train")), target=folder)
+
+
+@contextmanager
+def mlserver_served(built: Built, folder: Path) -> Iterator[tuple[int, list[int]]]:
+    """Raises `NotInstalled`, or `RuntimeError` when it does not serve the model."""
+    ports = (_free(), _free(), _free())
+    command = serve_mlserver.command(_saved(built, folder / "saved-mlserver"), folder / "mlserver", ports=ports)
+    with _running(command, ports[0], "/v2/health/ready", folder / "mlserver.log") as process:
+        yield ports[0], _family(process.pid)
+
+
 @contextmanager
 def mlflow_served(built: Built, folder: Path) -> Iterator[tuple[int, list[int]]]:
-    models = wiring.open_models(small.settings(built.state))
-    saved = models.verified(trained(built.champion.entry("train")), target=folder / "saved")
+    saved = _saved(built, folder / "saved")
     port = _free()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(saved), "-p", str(port), "-w", "1"]
     command += ["--env-manager", "local", "--host", "127.0.0.1"]
@@ -156,6 +171,23 @@ def _running(command: Sequence[str], port: int, page: str, log: Path) -> Iterato
     finally:
         os.killpg(process.pid, 15)
         process.wait(timeout=30)
+
+
+def measured_into(
+    measured: dict[tuple[str, int, int], dict[str, Any]],
+    name: str,
+    server: AbstractContextManager[Any],
+    kind: str,
+    files: Mapping[tuple[str, int], Path],
+    asked: argparse.Namespace,
+) -> float:
+    """Measure a server's cells; returns the megabytes that it held in the end."""
+    with server as (port, pids, *_):
+        for rows in asked.rows:
+            measure(port, files[kind, rows], clients=1, seconds=1)
+            for clients in asked.clients:
+                measured[name, rows, clients] = measure(port, files[kind, rows], clients=clients, seconds=asked.seconds)
+        return _megabytes(pids)
 
 
 def table(measured: Mapping[tuple[str, int, int], Mapping[str, Any]], memory: Mapping[str, float]) -> list[str]:
@@ -295,6 +327,7 @@ def main() -> int:
     asked = _arguments()
     measured: dict[tuple[str, int, int], dict[str, Any]] = {}
     memory: dict[str, float] = {}
+    absent: list[str] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="towpath-bench-")))
         in_redis = _with_redis(folder / "redis", stack)
@@ -306,6 +339,7 @@ def main() -> int:
             in_onnx = _with_redis(folder / "onnx", stack, runtimes=OnlyOnnx())
             servers: dict[str, tuple[Any, str]] = {
                 "mlflow models serve": (mlflow_served(in_sqlite, folder), "mlflow"),
+                MLSERVER: (mlserver_served(in_sqlite, folder), "mlflow"),
                 TREES: (gateway_served(in_redis, folder / "1"), "keys"),
                 ONNX: (gateway_served(in_onnx, folder / "5"), "keys"),
                 "gateway, SQLite": (gateway_served(in_sqlite, folder / "2"), "keys"),
@@ -316,15 +350,16 @@ def main() -> int:
             for name, (server, kind) in servers.items():
                 if asked.only and not any(word in name for word in asked.only):
                     continue
-                with server as (port, pids, *_):
-                    for rows in asked.rows:
-                        measure(port, files[kind, rows], clients=1, seconds=1)
-                        for clients in asked.clients:
-                            cell = measure(port, files[kind, rows], clients=clients, seconds=asked.seconds)
-                            measured[name, rows, clients] = cell
-                    memory[name] = _megabytes(pids)
-            told = [*table(measured, memory), "", *judged(measured)]
+                try:
+                    memory[name] = measured_into(measured, name, server, kind, files, asked)
+                except RuntimeError as error:
+                    if name != MLSERVER:
+                        raise
+                    absent.append(f"no {MLSERVER}: {error}")
+            told = [*table(measured, memory), "", *absent, *judged(measured)]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("mlflow", "uvicorn", "uvloop", "msgspec"))
+    if MLSERVER in memory:
+        versions += f", mlserver {serve_mlserver.version()}"
     told = [f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}", "", *told]
     sys.stdout.write("\n".join(told) + "\n")
     if asked.json:
