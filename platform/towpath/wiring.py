@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import randbelow
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from towpath import telemetry
 from towpath.core import digest as digests
 from towpath.core.errors import DeclarationError, Unwritable
+from towpath.core.evidence import Record
 from towpath.core.gates import Stage
 from towpath.core.identity import Identity
 from towpath.path import ORDER
@@ -239,6 +241,20 @@ def open_compaction(settings: Settings) -> Compaction:
 
     found = place(settings.predictions, s3=_s3(settings), cache=_fetched(settings))
     return Compaction(found, clock=now, after=timedelta(minutes=randbelow(60)))
+
+
+def lineage_lines(records: Iterable[Record]) -> Iterator[str]:
+    """The stages' entries as OpenLineage events, a line of JSON each."""
+    from towpath.adapters.lineage_openlineage import lines
+
+    return lines(records)
+
+
+def send_lineage(records: Iterable[Record], url: str) -> int:
+    """Send the stages' entries to an OpenLineage collector; how many."""
+    from towpath.adapters.lineage_openlineage import send
+
+    return send(records, url)
 
 
 def open_log_days(settings: Settings) -> LogDays:

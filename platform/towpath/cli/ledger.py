@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from towpath.cli import ledger_at, ledger_backup, ledger_verify, options, output
+from towpath.cli import ledger_at, ledger_backup, ledger_export, ledger_verify, options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput, NotFound, Unwritable
+from towpath.core.errors import NotFound
 
 if TYPE_CHECKING:
     from towpath.core.evidence import Record
@@ -25,6 +22,7 @@ for _command in (
     ledger_verify.verify,
     ledger_verify.checkpoint,
     ledger_at.at,
+    ledger_export.export,
     ledger_backup.backup,
     ledger_backup.restore,
 ):
@@ -64,50 +62,6 @@ def show(
         output.emit([record.model_dump(mode="json") for record in last])
         return Exit.GOOD
     _print_records(last, len(records))
-    return Exit.GOOD
-
-
-@app.command()
-def export(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON Lines file to write; - for stdout.", allow_dash=True)
-    ],
-    as_json: options.Json = False,
-) -> int:
-    """Write the whole ledger as JSON Lines, which `towpath ledger verify --file` verifies anywhere.
-
-    Example: towpath ledger export ledger.jsonl
-    """
-    from towpath.cli import opening
-    from towpath.ledger.export import export as write
-
-    to_stdout = str(file) == "-"
-    if to_stdout and as_json:
-        raise BadInput(
-            "The export itself goes to stdout; --json would mix with it.", hint="Name a file, or leave --json."
-        )
-    with opening.ledger(opening.settings()) as ledger:
-        if to_stdout:
-            write(ledger.records(), sys.stdout.buffer)
-            return Exit.GOOD
-        try:
-            with tempfile.TemporaryDirectory(prefix=".exporting-", dir=file.absolute().parent) as scratch:
-                whole = Path(scratch) / "ledger"
-                with whole.open("wb") as stream:
-                    count = write(ledger.records(), stream)
-                whole.replace(file)
-        except OSError as error:
-            raise Unwritable(
-                f"{file} cannot be written: {error.strerror}.",
-                value=str(file),
-                hint="Name a file in a folder you may write to.",
-            ) from error
-    if as_json:
-        output.emit({"file": str(file.absolute()), "records": count})
-    else:
-        output.results().print(
-            f"{count:,} records written. Verify them: towpath ledger verify --file {file}", soft_wrap=True
-        )
     return Exit.GOOD
 
 
