@@ -25,7 +25,7 @@ from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.terms import FACT, Terms
 from towpath.ledger.rollouts import SqlRollouts
 from towpath.ledger.sql import SqlLedger
-from towpath.ports import Baseline, Draft, Ledger, Models, RegisteredModel
+from towpath.ports import Baseline, Draft, Ledger, ModelRun, Models, RegisteredModel
 from towpath.project import Project, load
 from towpath.stages.canary import CanaryPorts
 from towpath.stages.canary_start import Started, start
@@ -70,6 +70,7 @@ def registered(
     outcome: Outcome = Outcome.PASS,
     charter: Charter | None = None,
     actor: str = "tester",
+    changed: Mapping[str, Finding] | None = None,
 ) -> Candidate:
     """A candidate that passed every required gate, compared with the present champion, in the ledger."""
     grown, charter = Candidate(project=PROJECT), charter or declared()
@@ -77,11 +78,18 @@ def registered(
         Stage.INGEST: {"as_of": "2024-01-29T00:00:00+00:00"},
         Stage.REGISTER: {FACT: Terms.of(charter).body},
     }
+    notes: dict[str, Any] = {
+        Stage.TRAIN: {"run_id": f"r{number}", "model_id": f"m{number}", "artifact_digest": "sha256:a"},
+        Stage.REGISTER: {"registered_model": PROJECT, "version": str(number)},
+    }
     rival = next(reversed(champions(ledger, PROJECT)), "")
     model = Subject(kind="model", name=PROJECT, digest=digests.of_json(["model", number]))
     for stage in Policy().stages:
         findings = tuple(
-            Finding(code=code, outcome=outcome if stage == Stage.EVALUATE else Outcome.PASS, reason="measured")
+            (changed or {}).get(
+                code,
+                Finding(code=code, outcome=outcome if stage == Stage.EVALUATE else Outcome.PASS, reason="measured"),
+            )
             for code in sorted(Policy().gates)
             if GATES[code].stage == stage
         )
@@ -94,7 +102,7 @@ def registered(
             subjects=(model,) if stage in (Stage.TRAIN, Stage.REGISTER) else (),
             findings=findings,
             facts=facts.get(stage, {}),
-            notes={"registered_model": PROJECT, "version": str(number)} if stage == Stage.REGISTER else {},
+            notes=notes.get(stage, {}),
         )
         grown = grown.append(entry)
         ledger.append(
@@ -166,7 +174,7 @@ class Told:
 
 @dataclass(kw_only=True)
 class Registry:
-    """The part of the port `Models` that shows the champion. `down`: it does not answer."""
+    """The part of the port `Models` that shows the champion and verifies a model. `down`: it does not answer."""
 
     aliases: dict[tuple[str, str], RegisteredModel] = field(default_factory=dict)
     down: bool = False
@@ -176,6 +184,10 @@ class Registry:
         self._up()
         self.moved += 1
         self.aliases[name, alias] = RegisteredModel(name=name, version=version, run_id="r", tags=dict(tags))
+
+    def verified(self, run: ModelRun, *, target: Path) -> Path:
+        self._up()
+        return target
 
     def by_alias(self, name: str, alias: str) -> RegisteredModel | None:
         self._up()

@@ -128,7 +128,7 @@ def acts(candidate: Candidate, approvals: Sequence[Record], person: str) -> int:
     for record in approvals:
         said = _read(record)
         if said is not None and eyes(said.person) == eyes(person):
-            count += _acts(said, record, candidate, count)
+            count += _placed(said, record, candidate, count)
     return count
 
 
@@ -139,10 +139,9 @@ def _read(record: Record) -> Approval | None:
         return None
 
 
-def _acts(said: Approval, record: Record, candidate: Candidate, place: int) -> bool:
-    """Whether this is the person's own act number `place` on this digest, and no copy and nobody else's."""
-    mine = said.digest == candidate.digest and record.key == approval_key(said.digest, said.person, place)
-    return mine and unproven(said, record.actor) is None
+def _placed(said: Approval, record: Record, candidate: Candidate, place: int) -> bool:
+    """Whether a record stands at the place of a person's act number `place` on this digest, whoever wrote it there."""
+    return said.digest == candidate.digest and record.key == approval_key(said.digest, said.person, place)
 
 
 def _weakened(frozen: Terms | None, champion: Candidate | None, candidate: Candidate) -> tuple[str, ...]:
@@ -177,8 +176,9 @@ def _given(asked: _Asked, approvals: Sequence[Record]) -> list[Given]:
             found.append(_unreadable(record))
             continue
         place = seen.get(eyes(said.person), 0)
-        if _acts(said, record, candidate, place):
-            seen[eyes(said.person)] = place + 1
+        placed = _placed(said, record, candidate, place)
+        seen[eyes(said.person)] = place + placed
+        if placed and unproven(said, record.actor) is None:
             found = [_superseded(one, said, record) for one in found]
         if said.act is Act.APPROVE:
             until = _until(said, record, asked.required)

@@ -9,7 +9,7 @@ from typing import Final
 from towpath.core import digest as digests
 from towpath.core.access import Action, require
 from towpath.core.approvals import UNKNOWN, Act, Standing, acts, approval_key
-from towpath.core.errors import Denied
+from towpath.core.errors import Conflict, Denied
 from towpath.core.evidence import Candidate, Record, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.governance import Requirement
@@ -71,7 +71,7 @@ def _approve(
         return Approved(record=found, standing=standing, again=True)
     until = moment + timedelta(seconds=required.expires_seconds)
     said = word(candidate, identity, ledger, act=Act.APPROVE, reason=reason, expires=until, policy_change=policy_change)
-    record = ledger.append(said, actor=identity.person, behind=head.hash)
+    record = _written(ledger, said, identity, behind=head.hash)
     return Approved(record=record, standing=standing_of(ledger, candidate, now=max(moment, record.at)))
 
 
@@ -89,7 +89,7 @@ def _withdraw(candidate: Candidate, identity: Identity, ledger: Ledger, reason: 
     if (why := unproven(who, identity.person)) is not None:
         raise Denied(f"{identity.person} cannot withdraw an approval: {why}.", value=identity.person)
     said = word(candidate, identity, ledger, act=Act.WITHDRAW, reason=reason, expires=moment)
-    record = ledger.append(said, actor=identity.person, behind=head.hash)
+    record = _written(ledger, said, identity, behind=head.hash)
     return Approved(record=record, standing=standing_of(ledger, candidate, now=max(moment, record.at)))
 
 
@@ -147,6 +147,17 @@ def _require_fresh(candidate: Candidate, ledger: Ledger, required: Requirement, 
             value=candidate.id,
             hint="Run the path again.",
         )
+
+
+def _written(ledger: Ledger, said: Draft, identity: Identity, *, behind: str) -> Record:
+    record = ledger.append(said, actor=identity.person, behind=behind)
+    if (record.digest, eyes(record.actor)) != (said.digest, eyes(identity.person)):
+        raise Conflict(
+            f"Record {record.sequence}, which {record.actor} wrote, stands where this would stand.",
+            value=record.sequence,
+            hint="Find out who writes to the ledger in another's name.",
+        )
+    return record
 
 
 def word(
