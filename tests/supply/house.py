@@ -156,13 +156,13 @@ def template(good: Good, folder: Path) -> Iterator[House]:
     state = folder / "state"
     shutil.copytree(good.saved, state / "models" / "first")
     shutil.copytree(good.other_saved, state / "models" / "second")
-    with _world(state) as (world, keys):
+    with opened(state) as (world, keys):
         house = House(
             state=state,
             world=world,
             keys=keys,
-            candidate=_registered(world, state / "models" / "first", good.compiled, "first"),
-            other=_registered(world, state / "models" / "second", good.other_compiled, "second"),
+            candidate=registered(world, state / "models" / "first", good.compiled, "first"),
+            other=registered(world, state / "models" / "second", good.other_compiled, "second"),
         )
         attesting.attest_again(house.other, world)
         yield house
@@ -172,7 +172,7 @@ def template(good: Good, folder: Path) -> Iterator[House]:
 def copied(built: House, folder: Path, *, attested: bool) -> Iterator[House]:
     """A house of one's own."""
     state = Path(shutil.copytree(built.state, folder / "state"))
-    with _world(state) as (world, keys):
+    with opened(state) as (world, keys):
         house = House(state=state, world=world, keys=keys, candidate=built.candidate, other=built.other)
         if attested:
             house.attest()
@@ -180,20 +180,20 @@ def copied(built: House, folder: Path, *, attested: bool) -> Iterator[House]:
 
 
 @contextmanager
-def _world(state: Path) -> Iterator[tuple[Attesting, LocalKeys]]:
+def opened(state: Path) -> Iterator[tuple[Attesting, LocalKeys]]:
     settings = Settings.read({"TOWPATH_STATE": str(state), "TOWPATH_ACTOR": "tester"}, folder=state.parent)
     keys = wiring.open_keys(settings)
     assert isinstance(keys, LocalKeys)
     with closing(wiring.open_ledger(settings)) as ledger:
-        opened = wiring.open_attesting(settings, ledger=ledger, actor="tester")
+        world = wiring.open_attesting(settings, ledger=ledger, actor="tester")
         models = FolderModels(state / "models")
-        yield replace(opened, models=models, keys=keys), keys  # type: ignore[arg-type]
+        yield replace(world, models=models, keys=keys), keys  # type: ignore[arg-type]
 
 
-def _registered(world: Attesting, saved: Path, compiled: Path, name: str) -> Candidate:
+def registered(world: Attesting, saved: Path, compiled: Path, name: str, *, kind: str = "onnx") -> Candidate:
     """The entries that loading reads, with the ledger's records of them."""
     model = Subject(kind="model", name=PROJECT, digest=payload_digest(saved))
-    runtime = Subject(kind="runtime", name="onnx", digest=world.objects.put(compiled), size=compiled.stat().st_size)
+    runtime = Subject(kind="runtime", name=kind, digest=world.objects.put(compiled), size=compiled.stat().st_size)
     charter = Subject(kind="charter", name=PROJECT, digest="sha256:" + "c" * 64)
     notes: dict[str, dict[str, Any]] = {
         "train": {"run_id": name, "model_id": name, "artifact_digest": folder_digest(saved)},
