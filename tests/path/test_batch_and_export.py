@@ -303,7 +303,8 @@ def test_an_exported_bundle_scores_alone(place: Place) -> None:
     ran = place.call("export", place.trail.candidate.id, "--to", str(bundle), "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["parity"]["outcome"] == "PASS"
-    assert {file.name for file in bundle.iterdir()} == {"model.onnx", "signature.json", "manifest.json", "run.py"}
+    files = {"model.onnx", "signature.json", "manifest.json", "run.py", "bom.cdx.json"}
+    assert {file.name for file in bundle.iterdir()} == files
     source = (bundle / "run.py").read_text()
     assert "towpath" not in source
     found = _run(bundle, _plain(place.rows[place.columns].head(200)))

@@ -185,7 +185,7 @@ def _is_worked(
     for heard in (first, second):
         with small.opened(project, state, progress=heard, environment=trail.environment) as work:
             candidate = small.walk(work, until=until)
-            records = small.records(work.ports.ledger)
+            records = small.records(work.ports.ledger, RecordKind.ENTRY)
     assert first.computed == computed
     assert second.computed == []
     assert candidate.digest != trail.entry(until).digest
