@@ -191,7 +191,7 @@ def test_doctor_of_a_fresh_place_fails_nothing_and_makes_nothing(cli: Cli, place
 
 def test_doctor_reads_the_ledgers_schema(cli: Cli, recorded: Recorded) -> None:
     lines = {line["what"]: line["found"] for line in cli("doctor", "--json").json["lines"]}
-    assert "schema 0004" in lines["ledger"]
+    assert "schema 0005" in lines["ledger"]
 
 
 def test_doctor_says_what_does_not_answer_and_keeps_passwords(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,38 +33,21 @@ def approve(
 
     Example: towpath approve flights-1f2e3d4c5b6a --reason "better on every carrier"
     """
-    from towpath import wiring
-    from towpath.cli import opening, standing_shown
-    from towpath.core.access import Action
-    from towpath.stages import approve as approvals
-    from towpath.stages.agreed import document
+    from towpath.cli import asking, standing_shown
+    from towpath.verbs import approvals
 
     if withdraw and policy_change:
         raise BadInput("--withdraw takes everything back; it knows no --policy-change.", hint="Give one of them.")
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        chosen = opening.candidate(candidate, ledger)
-    identity = opening.acting(settings, by, Action.WITHDRAW if withdraw else Action.APPROVE, chosen.project)
-    with opening.ledger(settings, identity=identity) as ledger:
-        if withdraw:
-            done = approvals.withdraw(chosen, identity, ledger, reason=reason, now=wiring.now())
-        else:
-            done = approvals.approve(
-                chosen, identity, ledger, reason=reason, now=wiring.now(), policy_change=policy_change
-            )
+    if withdraw:
+        taken = approvals.Withdraw(candidate=candidate, reason=reason)
+        done = asking.ask(approvals.WITHDRAW, taken, by=by)
+    else:
+        given = approvals.Approve(candidate=candidate, reason=reason, policy_change=policy_change)
+        done = asking.ask(approvals.APPROVE, given, by=by)
     if as_json:
-        output.emit(
-            {
-                "candidate": chosen.id,
-                "act": done.record.body["act"],
-                "record": done.record.sequence,
-                "again": done.again,
-                "by": identity.person,
-                "standing": document(done.standing),
-            }
-        )
+        output.emit(done.body)
         return Exit.GOOD
     what = "has taken back the approval of" if withdraw else "had approved" if done.again else "approved"
-    output.results().print(f"{identity.person} {what} {chosen.id} (record {done.record.sequence}).", soft_wrap=True)
-    standing_shown.draw(done.standing)
+    output.results().print(f"{done.by} {what} {done.candidate} (record {done.record}).", soft_wrap=True)
+    standing_shown.draw(standing_shown.read(done.standing))
     return Exit.GOOD

@@ -12,8 +12,7 @@ from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
-    from towpath.core.emergencies import Broken
-    from towpath.ports import Ledger
+    from towpath.verbs.approvals import Emergency
 
 app = typer.Typer(help="Break the glass: two persons promote what lacks approvals.", no_args_is_help=True)
 
@@ -37,23 +36,17 @@ def open_(
 
     Example: towpath emergency open flights-1f2e3d4c5b6a --reason "the champion answers nonsense since noon"
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.stages.emergency import open_emergency
+    from towpath.cli import asking
+    from towpath.verbs import approvals
 
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        chosen = opening.candidate(candidate, ledger)
-    identity = opening.acting(settings, by, Action.EMERGENCY_OPEN, chosen.project)
-    with opening.ledger(settings, identity=identity) as ledger:
-        broken = open_emergency(chosen, identity, ledger, reason=reason, now=wiring.now())
+    opened = approvals.OpenEmergency(candidate=candidate, reason=reason)
+    broken = asking.ask(approvals.EMERGENCY_OPEN, opened, by=by)
     if as_json:
-        output.emit(broken.model_dump(mode="json"))
+        output.emit(broken.body)
         return Exit.GOOD
     output.results().print(
-        f"{identity.person} opened {broken.emergency} for {chosen.id}. A second person confirms it within 24 hours: "
-        f"towpath emergency confirm {broken.emergency}",
+        f"{broken.opened.who.person} opened {broken.emergency} for {broken.candidate}. A second person confirms it "
+        f"within 24 hours: towpath emergency confirm {broken.emergency}",
         soft_wrap=True,
     )
     return Exit.GOOD
@@ -78,31 +71,18 @@ def confirm(
 
     Example: towpath emergency confirm flights-e1
     """
-    from towpath import wiring
-    from towpath.cli import opening, walk
-    from towpath.cli.progress import StageProgress
-    from towpath.core.access import Action
-    from towpath.path import ORDER
-    from towpath.project import load
-    from towpath.stages.emergency import confirm as confirmed
+    from towpath.cli import asking
+    from towpath.verbs import approvals
 
-    settings, loaded = opening.settings(), load(project)
-    name = loaded.charter.project
-    with opening.ledger(settings) as ledger:
-        _named(ledger, emergency, name, project)
-    identity = opening.acting(settings, by, Action.EMERGENCY_CONFIRM, name)
-    with (
-        output.libraries_on_stderr(),
-        StageProgress(output.messages()) as progress,
-        walk.opened(settings, loaded, progress, as_of=None, order=ORDER, identity=identity) as work,
-    ):
-        done = confirmed(emergency, identity, work, now=wiring.now())
-    decision = done.decision
+    here = asking.folder(project)
+    name = here.charter.project if here is not None else project_of(emergency)
+    asked = approvals.ConfirmEmergency(project=name, emergency=emergency)
+    decision = asking.ask(approvals.EMERGENCY_CONFIRM, asked, by=by, here=here)
     if as_json:
-        output.emit({"emergency": emergency, "by": identity.person, **decision.model_dump(mode="json")})
+        output.emit(decision.body)
         return Exit.GOOD if decision.verdict == "PROMOTE" else Exit.REFUSED
     console = output.results()
-    console.print(output.badge(decision.verdict.value), decision.candidate, f"by {identity.person}, {emergency}")
+    console.print(output.badge(decision.verdict), decision.candidate, f"by {decision.by}, {emergency}")
     for line in (*decision.reasons, *(f"passed over: {line}" for line in decision.waived)):
         console.print(f"  {line}", soft_wrap=True)
     if decision.verdict == "PROMOTE":
@@ -129,26 +109,17 @@ def follow_up(
 
     Example: towpath emergency follow-up flights-e1 --report incident-2013-06.md
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.stages.emergency import follow_up as follow
+    from towpath.cli import asking
+    from towpath.verbs import approvals
 
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        found = next((one for one in _every(ledger, None) if one.emergency == emergency), None)
-        if found is None:
-            raise _unknown(emergency, _every(ledger, None))
-        project = opening.candidate(found.candidate, ledger).project
-    identity = opening.acting(settings, by, Action.EMERGENCY_FOLLOW_UP, project)
-    with opening.ledger(settings, identity=identity) as ledger:
-        broken = follow(emergency, project, identity, ledger, report=_text(report), now=wiring.now())
+    name = project_of(emergency)
+    asked = approvals.FollowUp(project=name, emergency=emergency, report=_text(report))
+    broken = asking.ask(approvals.EMERGENCY_FOLLOW_UP, asked, by=by)
     if as_json:
-        output.emit(broken.model_dump(mode="json"))
+        output.emit(broken.body)
     else:
-        output.results().print(
-            f"{identity.person} wrote the follow-up of {emergency}; {project} promotes again.", soft_wrap=True
-        )
+        who = broken.followed_up.who.person if broken.followed_up is not None else ""
+        output.results().print(f"{who} wrote the follow-up of {emergency}; {name} promotes again.", soft_wrap=True)
     return Exit.GOOD
 
 
@@ -158,12 +129,11 @@ def list_(project: options.Project = None, as_json: options.Json = False) -> int
 
     Example: towpath emergency list
     """
-    from towpath.cli import opening, standing_shown
+    from towpath.cli import asking, standing_shown
 
-    with opening.ledger(opening.settings()) as ledger:
-        found = _every(ledger, opening.project_name(project, ledger))
+    found = _every(asking.project(project))
     if as_json:
-        output.emit([{**one.model_dump(mode="json"), "state": one.state} for one in found])
+        output.emit([one.body for one in found])
     elif found:
         standing_shown.draw_emergencies(found)
     else:
@@ -171,33 +141,32 @@ def list_(project: options.Project = None, as_json: options.Json = False) -> int
     return Exit.GOOD
 
 
-def _every(ledger: Ledger, project: str | None) -> tuple[Broken, ...]:
-    from towpath.cli import opening
-    from towpath.stages.verdict import broken_glass
-
-    wanted = opening.projects(ledger) if project is None else [project]
-    return tuple(one for name in wanted for one in broken_glass(ledger, name))
-
-
-def _named(ledger: Ledger, emergency: str, project: str, folder: Path) -> None:
-    known = _every(ledger, None)
-    if emergency not in {one.emergency for one in known}:
-        raise _unknown(emergency, known)
-    if emergency not in {one.emergency for one in _every(ledger, project)}:
-        raise BadInput(
-            f"{emergency} is not of project {project}, whose folder is {folder}.",
-            value=str(folder),
-            hint="Name the project's folder: --project DIR.",
-        )
-
-
-def _unknown(emergency: str, known: tuple[Broken, ...]) -> NotFound:
-    return NotFound(
+def project_of(emergency: str) -> str:
+    """The project of an emergency, by its name. Raises `NotFound`."""
+    known = _every(None)
+    for one in known:
+        if one.emergency == emergency:
+            return one.candidate.rpartition("-")[0]
+    raise NotFound(
         f"There is no emergency {emergency!r}.",
         value=emergency,
         valid=[one.emergency for one in known] or ["none"],
         hint="`towpath emergency list` lists them.",
     )
+
+
+def _every(project: str | None) -> list[Emergency]:
+    from towpath.cli import asking
+    from towpath.verbs import approvals, candidates
+
+    if project is not None:
+        names = [project]
+    else:
+        names = [row.project for row in asking.ask(candidates.PROJECTS, candidates.ListProjects()).projects]
+    found: list[Emergency] = []
+    for name in names:
+        found += asking.ask(approvals.EMERGENCY_LIST, approvals.ListEmergencies(project=name)).emergencies
+    return found
 
 
 def _text(report: str) -> str:

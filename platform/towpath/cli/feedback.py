@@ -15,6 +15,7 @@ from towpath.core.errors import BadInput
 
 if TYPE_CHECKING:
     from towpath.adapters.prediction_log_labels import Joined
+    from towpath.verbs.labels import FeedbackTaken
 
 
 def feedback(
@@ -44,6 +45,8 @@ def feedback(
     from towpath.core.access import Action
 
     settings = opening.settings()
+    if settings.server is not None:
+        return _sent(labels, key, label, project, as_json=as_json)
     with opening.ledger(settings) as ledger:
         name = opening.project_name(project, ledger)
     if name is None:
@@ -60,7 +63,21 @@ def feedback(
     return Exit.GOOD
 
 
-def _print(name: str, joined: Joined) -> None:
+def _sent(labels: str, key: str, label: str, project: str | None, *, as_json: bool) -> int:
+    """A small table, read here and sent to the server; a large one is a worker's."""
+    from towpath.cli import asking
+    from towpath.verbs import labels as verbs
+
+    rows = verbs.read(labels, key=key, label=label)
+    taken = asking.ask(verbs.FEEDBACK, verbs.Feedback(project=asking.one_project(project), labels=rows))
+    if as_json:
+        output.emit(taken.body)
+    else:
+        _print(taken.project, taken)
+    return Exit.GOOD
+
+
+def _print(name: str, joined: Joined | FeedbackTaken) -> None:
     console = output.results()
     known = joined.labels - joined.unknown
     said = "were there already; nothing changed" if joined.already else "are in the prediction log"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from towpath.core import names
-from towpath.core.errors import NotFound
+from towpath.core.errors import BadInput, NotFound
 from towpath.core.identity import EVERY_PROJECT, Identity
 from towpath.settings import Settings
 
@@ -40,6 +40,7 @@ def doors(given: Settings) -> Iterator[Doors]:
     from towpath import wiring
     from towpath.stages.access import Doors
 
+    require_embedded(given)
     provider = wiring.open_provider(given)
     file = embedded_ledger(given)
     if file is not None and not file.exists():
@@ -89,6 +90,14 @@ def ledger(given: Settings, *, identity: Identity | None = None) -> Iterator[Led
     """
     from towpath import wiring
 
+    require_ledger(given)
+    with closing(wiring.open_ledger(given, via=identity.via if identity is not None else None)) as opened:
+        yield opened
+
+
+def require_ledger(given: Settings) -> None:
+    """Raises `NotFound` for an embedded ledger that is not there, and `BadInput` where a server has it."""
+    require_embedded(given)
     file = embedded_ledger(given)
     if file is not None and not file.exists():
         raise NotFound(
@@ -96,8 +105,16 @@ def ledger(given: Settings, *, identity: Identity | None = None) -> Iterator[Led
             value=str(file),
             hint="Run `towpath run` or `towpath demo`, go to the folder where one was run, or set TOWPATH_STATE.",
         )
-    with closing(wiring.open_ledger(given, via=identity.via if identity is not None else None)) as opened:
-        yield opened
+
+
+def require_embedded(given: Settings) -> None:
+    """Raises `BadInput` where TOWPATH_SERVER is set: then this command would work on another ledger than the others."""
+    if given.server is not None:
+        raise BadInput(
+            f"This works on data and files where they are, and is not sent to {given.server}.",
+            value=given.server,
+            hint="Run it on a worker: unset TOWPATH_SERVER there, and set TOWPATH_LEDGER and TOWPATH_OBJECTS.",
+        )
 
 
 def projects(opened: Ledger) -> list[str]:
@@ -116,7 +133,7 @@ def project_name(given: str | None, opened: Ledger) -> str | None:
     folder = Path(given or ".")
     file = folder / names.CHARTER_FILE
     if file.is_file():
-        return _declared(file)
+        return declared(file)
     if given is None:
         return None
     known = projects(opened)
@@ -129,8 +146,10 @@ def project_name(given: str | None, opened: Ledger) -> str | None:
     return given
 
 
-def _declared(file: Path) -> str | None:
+def declared(file: Path) -> str | None:
     """The charter's project, and nothing else of it: a charter with a mistake still has a history."""
+    if not file.is_file():
+        return None
     import yaml
 
     try:

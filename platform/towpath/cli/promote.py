@@ -9,10 +9,9 @@ import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from towpath.core.policy import Decision
+    from towpath.verbs.promotions import Promoted
 
 
 def promote(
@@ -30,52 +29,27 @@ def promote(
 
     Example: towpath promote flights-1f2e3d4c5b6a --by "Ada Lovelace" --reason "better on every carrier"
     """
-    from towpath import wiring
-    from towpath.cli import opening, walk
-    from towpath.cli.progress import StageProgress
-    from towpath.core.access import Action
-    from towpath.path import ORDER
-    from towpath.project import load
-    from towpath.stages.promote import promote as decide
-    from towpath.stages.work import champion
+    from towpath.cli import asking
+    from towpath.verbs import promotions
 
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        chosen = opening.candidate(candidate, ledger)
-        current = champion(ledger, chosen.project)
-    identity = opening.acting(settings, by, Action.PROMOTE, chosen.project)
-    actor = identity.person
-    loaded = load(project)
-    if loaded.charter.project != chosen.project:
-        raise BadInput(
-            f"Candidate {chosen.id} belongs to project {chosen.project}, and {project} is {loaded.charter.project}.",
-            value=str(project),
-            hint="Name the project's folder: --project DIR.",
-        )
-    with (
-        output.libraries_on_stderr(),
-        StageProgress(output.messages()) as progress,
-        walk.opened(settings, loaded, progress, as_of=None, order=ORDER, identity=identity) as work,
-    ):
-        decision = decide(chosen, work, reason=reason, now=wiring.now())
-    already = current is not None and current.candidate.digest == chosen.digest
-    if current is not None and already:
-        actor, reason = current.decision.actor, str(current.decision.body.get("reason", ""))
-        output.messages().print(f"{chosen.id} was the champion already; nothing changed.", soft_wrap=True)
+    here = asking.folder(project)
+    found = asking.ask(promotions.PROMOTE, promotions.Promote(candidate=candidate, reason=reason), by=by, here=here)
+    if found.already:
+        output.messages().print(f"{found.candidate} was the champion already; nothing changed.", soft_wrap=True)
     if as_json:
-        output.emit({**decision.model_dump(mode="json"), "by": actor, "reason": reason})
+        output.emit(found.body)
     else:
-        _print(decision, actor)
-    return Exit.GOOD if already or decision.verdict == "PROMOTE" else Exit.REFUSED
+        _print(found)
+    return Exit.GOOD if found.already or found.verdict == "PROMOTE" else Exit.REFUSED
 
 
-def _print(decision: Decision, actor: str) -> None:
+def _print(found: Promoted) -> None:
     console = output.results()
-    console.print(output.badge(decision.verdict.value), decision.candidate, f"by {actor}")
-    for reason in decision.reasons:
+    console.print(output.badge(found.verdict), found.candidate, f"by {found.by}")
+    for reason in found.reasons:
         console.print(f"  {reason}", soft_wrap=True)
-    if decision.verdict == "PROMOTE":
-        console.print(f"{decision.candidate} is the champion. Watch it: towpath monitor", soft_wrap=True)
+    if found.verdict == "PROMOTE":
+        console.print(f"{found.candidate} is the champion. Watch it: towpath monitor", soft_wrap=True)
     else:
         console.print(
             "Nothing was promoted; the decision is in the ledger: towpath ledger show --kind decision", soft_wrap=True

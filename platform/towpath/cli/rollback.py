@@ -8,7 +8,6 @@ import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import TowpathError
 
 
 def rollback(
@@ -33,43 +32,18 @@ def rollback(
 
     Example: towpath rollback --by "Ada Lovelace" --reason "it is wrong about snow"
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.cli.rollout_opening import acting_in, opened
-    from towpath.core.access import Action
-    from towpath.stages.rollback import rollback as roll_back
-    from towpath.stages.succession import mirror
+    from towpath.cli import asking
+    from towpath.verbs import promotions
 
-    settings = opening.settings()
-    name, identity = acting_in(settings, project, by, Action.ROLLBACK)
-    author = identity.person
-    with opened(settings, identity=identity) as ports:
-        target = None if to is None else opening.candidate(to, ports.ledger)
-        done = roll_back(name, ports, to=target, author=author, reason=reason, now=wiring.now())
-        try:
-            with output.libraries_on_stderr():
-                mirror(ports.ledger, lambda: wiring.open_models(settings), name)
-            fault = ""
-        except TowpathError as error:
-            fault = error.message
+    asked = promotions.Rollback(project=asking.one_project(project), reason=reason, to=to)
+    done = asking.ask(promotions.ROLLBACK, asked, by=by)
     if as_json:
-        output.emit(
-            {
-                "project": name,
-                "champion": done.champion.id,
-                "before": done.before.id,
-                "record": done.record.sequence,
-                "rollout": done.rollout.rollout_id if done.rollout else None,
-                "mlflow": fault or "shown",
-                "by": author,
-                "reason": reason,
-            }
-        )
+        output.emit(done.body)
         return Exit.GOOD
     console = output.results()
-    ended = f"; {done.rollout.rollout_id} is {done.rollout.phase}" if done.rollout else ""
-    console.print(f"{done.champion.id} is the champion again, instead of {done.before.id}{ended}.", soft_wrap=True)
-    if fault:
+    ended = f"; {done.rollout} is {done.rollout_phase}" if done.rollout else ""
+    console.print(f"{done.champion} is the champion again, instead of {done.before}{ended}.", soft_wrap=True)
+    if done.mlflow != "shown":
         again = "`towpath rollout mirror` shows it there later."
-        output.messages().print(f"MLflow does not show it yet: {fault} {again}", style="yellow", soft_wrap=True)
+        output.messages().print(f"MLflow does not show it yet: {done.mlflow} {again}", style="yellow", soft_wrap=True)
     return Exit.GOOD

@@ -14,8 +14,6 @@ from towpath.core.errors import BadInput, NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from towpath.core.rollout_decision import Order
-
 app = typer.Typer(help="Let a challenger earn the champion's traffic, step by step.", no_args_is_help=True)
 
 By = Annotated[
@@ -48,29 +46,11 @@ def start(
 
     Example: towpath rollout start flights-1f2e3d4c5b6a --by "Ada Lovelace" --reason "trained on May too"
     """
-    from towpath import wiring
-    from towpath.cli import opening, rollout_told
-    from towpath.cli.rollout_opening import opened
-    from towpath.core.access import Action
-    from towpath.project import load
-    from towpath.stages.canary_start import start as begin
+    from towpath.cli import asking, rollout_told
+    from towpath.verbs import rollouts
 
-    settings, given = opening.settings(), _thresholds(threshold or [])
-    with opening.ledger(settings) as ledger:
-        chosen = opening.candidate(candidate, ledger)
-    identity = opening.acting(settings, by, Action.ROLLOUT_START, chosen.project)
-    author = identity.person
-    with opened(settings, identity=identity) as ports:
-        loaded = load(project)
-        if loaded.charter.project != chosen.project:
-            theirs = loaded.charter.project
-            raise BadInput(
-                f"Candidate {chosen.id} belongs to project {chosen.project}, and {project} is {theirs}.",
-                value=str(project),
-                hint="Name the project's folder: --project DIR.",
-            )
-        started = begin(chosen, loaded, ports, author=author, reason=reason, now=wiring.now(), thresholds=given or None)
-    rollout_told.started(started, as_json=as_json)
+    asked = rollouts.StartRollout(candidate=candidate, reason=reason, thresholds=_thresholds(threshold or []))
+    rollout_told.started(asking.ask(rollouts.ROLLOUT_START, asked, by=by, here=asking.folder(project)), as_json=as_json)
     return Exit.GOOD
 
 
@@ -88,20 +68,19 @@ def status(
 
     Example: towpath rollout status --watch
     """
-    from towpath.cli import opening, rollout_shown, rollout_watch
-    from towpath.cli.rollout_opening import opened
+    from towpath.cli import asking, rollout_shown
 
     if watch and as_json:
         raise BadInput("--watch draws, and --json prints one document.", hint="Leave one of them out.")
-    with opened(opening.settings()) as ports:
-        if watch:
-            rollout_watch.watch(ports, project, rollout, interval=interval)
-            return Exit.GOOD
-        seen = rollout_watch.look(ports, project, rollout)
+    named = asking.rollout(project, rollout)
+    if watch:
+        rollout_shown.watch(named, interval=interval)
+        return Exit.GOOD
+    found = rollout_shown.look(named)
     if as_json:
-        output.emit(rollout_shown.document(*seen))
+        output.emit(found.body)
     else:
-        output.results().print(rollout_shown.drawn(*seen))
+        output.results().print(rollout_shown.drawn(found))
     return Exit.GOOD
 
 
@@ -111,17 +90,14 @@ def explain(project: options.Project = None, rollout: Rollout = None, as_json: o
 
     Example: towpath rollout explain
     """
-    from towpath.cli import opening, rollout_watch
-    from towpath.cli.rollout_opening import opened
-    from towpath.verbs import rollout_words
+    from towpath.cli import asking
+    from towpath.verbs import rollouts
 
-    with opened(opening.settings()) as ports:
-        seen = rollout_watch.look(ports, project, rollout)
-    sentences = rollout_words.explain(*seen)
+    found = asking.ask(rollouts.ROLLOUT_EXPLAIN, rollouts.AskRollout(rollout=asking.rollout(project, rollout)))
     if as_json:
-        output.emit({"rollout": seen[0].rollout.rollout_id, "phase": seen[0].rollout.phase, "says": sentences})
+        output.emit(found.body)
     else:
-        for sentence in sentences:
+        for sentence in found.says:
             output.results().print(sentence, soft_wrap=True)
     return Exit.GOOD
 
@@ -237,28 +213,17 @@ def mirror(project: options.Project = None, as_json: options.Json = False) -> in
 
 
 def _order(what: str, project: str | None, by: str | None, reason: str, *, as_json: bool) -> int:
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.cli.rollout_opening import acting_in, opened
-    from towpath.cli.rollout_shown import decided
-    from towpath.core.access import Action
-    from towpath.core.rollout_decision import Command
-    from towpath.core.rollout_decision import Order as Orders
-    from towpath.stages.canary import give
+    from towpath.cli import asking
+    from towpath.core.rollout_decision import Order
+    from towpath.verbs import rollouts
 
-    order: Order = Orders(what)
-    settings = opening.settings()
-    name, identity = acting_in(settings, project, by, Action(f"rollout-{what}"))
-    command = Command(order=order, author=identity.person, reason=reason)
-    with opened(settings, identity=identity) as ports:
-        done = give(ports, name, command, wiring.now())
-    assert done.decision is not None
-    assert done.rollout is not None
+    asked = rollouts.OrderRollout(project=asking.one_project(project), reason=reason)
+    done = asking.ask(rollouts.ORDERING[Order(what)], asked, by=by)
     if as_json:
-        output.emit(decided(done.decision))
+        output.emit(done.body)
     else:
-        weight = f"the challenger answers {done.rollout.weight / 100:g} % of units"
-        output.results().print(f"{done.rollout.rollout_id} is {done.rollout.phase}: {weight}.", soft_wrap=True)
+        weight = f"the challenger answers {done.weight_after / 100:g} % of units"
+        output.results().print(f"{done.rollout_id} is {done.to_state}: {weight}.", soft_wrap=True)
     return Exit.GOOD
 
 

@@ -12,7 +12,6 @@ from towpath.core.errors import NotFound
 if TYPE_CHECKING:
     from towpath.core.access import Action
     from towpath.core.identity import Identity
-    from towpath.core.rollout import Rollout
     from towpath.ports import Ledger
     from towpath.settings import Settings
     from towpath.stages.canary import CanaryPorts
@@ -68,17 +67,3 @@ def project_of(given: str | None, ledger: Ledger) -> str:
             hint="Name it, or go to its folder.",
         )
     return known[0]
-
-
-def latest(ports: CanaryPorts, project: str, rollout_id: str | None = None) -> Rollout:
-    """The rollout of that id, else the open one, else the last. Raises `NotFound`."""
-    if rollout_id is not None:
-        return ports.rollouts.get(rollout_id)
-    found = ports.rollouts.history(project)
-    if not found:
-        raise NotFound(
-            f"Project {project} has had no rollout.",
-            value=project,
-            hint='Start one: towpath rollout start CANDIDATE --by "…" --reason "…".',
-        )
-    return found[0]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from towpath.cli import opening, output, rollout_told
+from towpath.cli import output, rollout_told
 from towpath.cli.exits import Exit
-from towpath.cli.rollout_opening import latest, opened, project_of
 from towpath.core.errors import BadInput, IntegrityError, NotFound
 
 if TYPE_CHECKING:
@@ -19,36 +18,19 @@ Found = tuple[tuple["Record", "Replayed"], ...]
 
 def replay(project: str | None, rollout_id: str | None, file: Path | None, *, as_json: bool) -> int:
     """Print what comes out of each decision. Returns an exit code."""
-    from towpath.stages.canary import code_digest
+    from towpath.cli import asking
+    from towpath.verbs import rollouts
 
-    found = _recorded(project, rollout_id) if file is None else _exported(file, project, rollout_id)
-    rows: list[dict[str, Any]] = [
-        {
-            "decision": one.decision.decision_id,
-            "record": record.sequence,
-            "verdict": one.decision.verdict.value,
-            "same": not one.differences,
-            "same_code": one.decision.code_digest == code_digest(),
-            "differences": list(one.differences),
-        }
-        for record, one in found
-    ]
-    same = all(item["same"] for item in rows)
-    if as_json:
-        output.emit({"rollout": found[0][1].decision.rollout_id, "same": same, "decisions": rows})
+    if file is not None:
+        found = rollouts.replay_of(_exported(file, project, rollout_id))
     else:
-        rollout_told.replayed(rows)
-    return Exit.GOOD if same else Exit.INTEGRITY
-
-
-def _recorded(project: str | None, rollout_id: str | None) -> Found:
-    """Also holds the row to its last decision."""
-    from towpath.stages.canary import replayed, require_decided
-
-    with opened(opening.settings()) as ports:
-        row = latest(ports, project_of(project, ports.ledger), rollout_id)
-        require_decided(ports.ledger, row)
-        return replayed(ports.ledger.records(project=row.project), row.rollout_id)
+        named = asking.rollout(project, rollout_id)
+        found = asking.ask(rollouts.ROLLOUT_REPLAY, rollouts.AskRollout(rollout=named))
+    if as_json:
+        output.emit(found.body)
+    else:
+        rollout_told.replayed(found)
+    return Exit.GOOD if found.same else Exit.INTEGRITY
 
 
 def _exported(file: Path, project: str | None, rollout_id: str | None) -> Found:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from towpath.cli import output
-from towpath.core.looks import MetricStatus
-from towpath.core.rollout import WHOLE, Rollout
-from towpath.core.rollout_decision import RolloutDecision
-from towpath.core.rollout_rules import Scene, obstacles
+from towpath.core.looks import Judgement, Look, MetricStatus
+from towpath.core.rollout import WHOLE, Rollout, Telemetry
+from towpath.core.rollout_rules import Scene
 from towpath.verbs.rollout_words import span
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
     from rich.text import Text
+
+    from towpath.verbs.rollouts import RolloutStatus
 
 _WIDE = 41  # characters of a drawn confidence sequence; odd, so that no difference lies in the middle
 _GAUGE = 16
@@ -26,20 +29,51 @@ _COLOURS |= {"rolling-back": "red", "rolled-back": "red", "aborted": "yellow", "
 _LAST = 8  # decisions that are listed
 
 
-def drawn(scene: Scene, decisions: Sequence[RolloutDecision], faults: Sequence[str]) -> Group:
+def look(rollout: str) -> RolloutStatus:
+    """How it stands, from wherever it is asked."""
+    from towpath.cli import asking
+    from towpath.verbs import rollouts
+
+    return asking.ask(rollouts.ROLLOUT_STATUS, rollouts.AskRollout(rollout=rollout))
+
+
+def watch(rollout: str, *, interval: float) -> None:
+    """Draw it anew until it has ended."""
+    from rich.live import Live
+
+    found = look(rollout)
+    with Live(drawn(found), console=output.results(), auto_refresh=False) as live:
+        while scene_of(found).rollout.open:
+            time.sleep(interval)
+            found = look(rollout)
+            live.update(drawn(found), refresh=True)
+
+
+def drawn(found: RolloutStatus) -> Group:
     """Everything that is known of a rollout, for people."""
     from rich.console import Group
     from rich.text import Text
 
+    scene = scene_of(found)
     parts: list[RenderableType] = [_heading(scene.rollout), _weights(scene.rollout), _steps(scene)]
     if scene.judgement is not None:
         parts += [_evidence(scene), _sequences(scene)]
         parts += [Text(f"{hold.name} holds: {hold.reason}", style="yellow") for hold in scene.judgement.holds]
-    if scene.rollout.open:
-        parts += [Text(f"Exposure may not rise: {reason}", style="yellow") for reason in obstacles(scene)]
-    parts += [Text(f"The evidence cannot be read: {fault}", style="red") for fault in faults]
-    parts.append(_decided(decisions))
+    parts += [Text(f"Exposure may not rise: {reason}", style="yellow") for reason in found.obstacles]
+    parts += [Text(f"The evidence cannot be read: {fault}", style="red") for fault in found.faults]
+    parts.append(_decided(found.decisions))
     return Group(*parts)
+
+
+def scene_of(found: RolloutStatus) -> Scene:
+    """What a document says, as the rules see it; without salt and the judge's memory, which no drawing needs."""
+    return Scene(
+        rollout=Rollout.model_validate({**found.rollout, "salt": "", "judge": {}}),
+        look=Look.model_validate(found.look) if found.look is not None else None,
+        judgement=Judgement.model_validate(found.evidence) if found.evidence is not None else None,
+        telemetry=Telemetry.model_validate(found.telemetry),
+        now=datetime.fromisoformat(found.at),
+    )
 
 
 def _heading(rollout: Rollout) -> Text:
@@ -149,28 +183,10 @@ def _widest(metric: MetricStatus) -> float:
     return max((abs(end) for end in metric.interval or () if end is not None), default=1.0) or 1.0
 
 
-def _decided(decisions: Sequence[RolloutDecision]) -> Table:
+def _decided(decisions: Sequence[Mapping[str, Any]]) -> Table:
     table = output.table("when", "verdict", "to", "weight", "why", "who", right=["weight"])
     for one in decisions[-_LAST:]:
-        weight = f"{one.weight_before / 100:g} → {one.weight_after / 100:g} %"
-        when = f"{one.decided_at:%m-%d %H:%M:%S}"
-        table.add_row(when, one.verdict.value, one.to_state.value, weight, one.reason, one.actor)
+        weight = f"{one['weight_before'] / 100:g} → {one['weight_after'] / 100:g} %"
+        when = f"{datetime.fromisoformat(one['decided_at']):%m-%d %H:%M:%S}"
+        table.add_row(when, one["verdict"], one["to_state"], weight, one["reason"], one["actor"])
     return table
-
-
-def document(scene: Scene, decisions: Sequence[RolloutDecision], faults: Sequence[str]) -> dict[str, Any]:
-    """Everything that is known of a rollout, as JSON."""
-    return {
-        "project": scene.rollout.project,
-        "rollout": scene.rollout.model_dump(mode="json", exclude={"judge", "salt"}),
-        "units": scene.units,
-        "evidence": scene.judgement.model_dump(mode="json") if scene.judgement else None,
-        "obstacles": obstacles(scene) if scene.rollout.open else [],
-        "faults": list(faults),
-        "decisions": [decided(one) for one in decisions],
-    }
-
-
-def decided(decision: RolloutDecision) -> dict[str, Any]:
-    """A decision as JSON, without what it was decided from."""
-    return decision.model_dump(mode="json", exclude={"inputs"})

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from towpath.cli import output
-from towpath.cli.rollout_shown import decided
 
 if TYPE_CHECKING:
-    from towpath.stages.canary_start import Started
+    from towpath.verbs.rollouts import RolloutReplayed, RolloutStarted
 
 
-def started(begun: Started, *, as_json: bool) -> None:
+def started(begun: RolloutStarted, *, as_json: bool) -> None:
     """A rollout that was started, and what each of its tests can be expected to need."""
-    row, plan = begun.rollout, begun.plan
+    plan = begun.plan
     if as_json:
-        output.emit(
-            {**decided(begun.decision), "thresholds": dict(row.thresholds), "plan": [asdict(one) for one in plan]}
-        )
+        output.emit(begun.body)
         return
     console = output.results()
     console.print(
-        f"{row.rollout_id} is started: {row.challenger.candidate} challenges {row.champion.candidate}.", soft_wrap=True
+        f"{begun.rollout_id} is started: {begun.challenger['candidate']} challenges {begun.champion['candidate']}.",
+        soft_wrap=True,
     )
     if plan:
         table = output.table("step", "metric", "test", "effect", "units", "days", right=["step", "units", "days"])
@@ -40,19 +36,14 @@ def started(begun: Started, *, as_json: bool) -> None:
     )
 
 
-def replayed(rows: Sequence[dict[str, Any]]) -> None:
+def replayed(found: RolloutReplayed) -> None:
     """Each decision, and what differs when it is decided again."""
     console = output.results()
     table = output.table("decision", "record", "verdict", "again", right=["record"])
-    for item in rows:
-        again = "the same" if item["same"] else "differs"
-        table.add_row(
-            item["decision"],
-            str(item["record"]),
-            item["verdict"],
-            again + ("" if item["same_code"] else ", other code"),
-        )
+    for item in found.decisions:
+        again = "the same" if item.same else "differs"
+        table.add_row(item.decision, str(item.record), item.verdict, again + ("" if item.same_code else ", other code"))
     console.print(table)
-    for item in rows:
-        for difference in item["differences"]:
-            console.print(f"{item['decision']}: {difference}", style="red", soft_wrap=True)
+    for item in found.decisions:
+        for difference in item.differences:
+            console.print(f"{item.decision}: {difference}", style="red", soft_wrap=True)

@@ -1,47 +1,21 @@
-"""Looking at a rollout again and again: the live picture, and the controller in the foreground."""
+"""The controller of a rollout in the foreground."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from towpath.cli import opening, output, rollout_shown
+from towpath.cli import opening, output
 from towpath.cli.exits import Exit
-from towpath.cli.rollout_opening import acting_in, latest, opened, project_of
+from towpath.cli.rollout_opening import acting_in, opened
 from towpath.core.errors import TowpathError
+from towpath.verbs.rollouts import decided
 
 if TYPE_CHECKING:
-    from towpath.core.rollout_decision import RolloutDecision
-    from towpath.core.rollout_rules import Scene
-    from towpath.stages.canary import CanaryPorts, Ticked
-
-Seen = tuple["Scene", Sequence["RolloutDecision"], Sequence[str]]
-
-
-def look(ports: CanaryPorts, project: str | None, rollout_id: str | None) -> Seen:
-    """The rollout as the next tick would see it, what was decided on it, and what cannot be read."""
-    from towpath import wiring
-    from towpath.stages.canary import decisions, observe
-
-    row = latest(ports, project_of(project, ports.ledger), rollout_id)
-    scene, faults = observe(ports, row, wiring.now())
-    return scene, [decision for _, decision in decisions(ports.ledger, row)], faults
-
-
-def watch(ports: CanaryPorts, project: str | None, rollout_id: str | None, *, interval: float) -> None:
-    """Draw it anew until it has ended."""
-    from rich.live import Live
-
-    seen = look(ports, project, rollout_id)
-    with Live(rollout_shown.drawn(*seen), console=output.results(), auto_refresh=False) as live:
-        while seen[0].rollout.open:
-            time.sleep(interval)
-            seen = look(ports, project, seen[0].rollout.rollout_id)
-            live.update(rollout_shown.drawn(*seen), refresh=True)
+    from towpath.stages.canary import Ticked
 
 
 def run(project: str | None, *, interval: float, until_end: bool, as_json: bool) -> int:
@@ -89,7 +63,7 @@ class _Told:
             self.rollout = what.rollout.model_dump(mode="json", exclude={"judge", "salt"})
         if what.decision is not None:
             one = what.decision
-            self.decisions.append(rollout_shown.decided(one))
+            self.decisions.append(decided(one))
             line = f"{one.decided_at:%H:%M:%S} {one.rollout_id} {one.verdict}: {one.from_state} → {one.to_state}"
             self._console.print(f"{line}, weight {one.weight_after / 100:g} %. {one.reason}", soft_wrap=True)
 

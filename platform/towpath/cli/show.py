@@ -43,31 +43,55 @@ def show(
     Example: towpath show flights-1f2e3d4c5b6a --finding data.range
     """
     from towpath import wiring
-    from towpath.cli import opening, shown
+    from towpath.cli import asking, opening, shown
+    from towpath.verbs import candidates
 
     if sum(item is not None for item in (finding, quarantine, open_name, save)) > 1:
         raise BadInput(
             "--finding, --quarantine, --open and --save ask for different things.", hint="Give one of them at a time."
         )
     settings = opening.settings()
+    if quarantine is None and open_name is None and save is None:
+        found = asking.ask(candidates.SHOW, candidates.ShowCandidate(candidate=candidate))
+        if finding is not None:
+            shown.finding(shown.candidate_of(found), finding, as_json=as_json)
+        else:
+            shown.whole(found, stage=stage.value if stage else None, as_json=as_json)
+        return Exit.GOOD
+    if open_name == candidates.CARD and settings.server is not None:
+        return _open_card(candidate, settings.state, as_json=as_json)
     with opening.ledger(settings) as ledger:
         chosen = opening.candidate(candidate, ledger)
-        if finding is not None:
-            shown.finding(chosen, finding, as_json=as_json)
-        elif quarantine is not None:
-            shown.quarantine(chosen, quarantine, wiring.open_objects(settings), limit=limit, as_json=as_json)
-        elif open_name is not None:
-            file = shown.write_out(chosen, open_name, wiring.open_objects(settings), target=None, state=settings.state)
-            _say_file(open_name, file, as_json=as_json)
-            if not webbrowser.open(file.as_uri()):
-                output.messages().print("There is no browser here; open the file where there is one.", soft_wrap=True)
-        elif save is not None:
-            name, target = save
-            file = shown.write_out(chosen, name, wiring.open_objects(settings), target=target, state=settings.state)
-            _say_file(name, file, as_json=as_json)
-        else:
-            shown.whole(chosen, ledger, stage=stage.value if stage else None, as_json=as_json)
+    objects = wiring.open_objects(settings)
+    if quarantine is not None:
+        shown.quarantine(chosen, quarantine, objects, limit=limit, as_json=as_json)
+    elif open_name is not None:
+        file = shown.write_out(chosen, open_name, objects, target=None, state=settings.state)
+        _opened(open_name, file, as_json=as_json)
+    elif save is not None:
+        name, target = save
+        file = shown.write_out(chosen, name, objects, target=target, state=settings.state)
+        _say_file(name, file, as_json=as_json)
     return Exit.GOOD
+
+
+def _open_card(candidate: str, state: Path, *, as_json: bool) -> int:
+    """The model card from the server, beside the reports of candidates that were made here."""
+    from towpath.cli import asking
+    from towpath.verbs import candidates
+
+    card = asking.ask(candidates.MODEL_CARD, candidates.AskModelCard(candidate=candidate))
+    file = state / "reports" / card.candidate / candidates.CARD
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(card.markdown, encoding="utf-8")
+    _opened(candidates.CARD, file.absolute(), as_json=as_json)
+    return Exit.GOOD
+
+
+def _opened(name: str, file: Path, *, as_json: bool) -> None:
+    _say_file(name, file, as_json=as_json)
+    if not webbrowser.open(file.as_uri()):
+        output.messages().print("There is no browser here; open the file where there is one.", soft_wrap=True)
 
 
 def _say_file(name: str, file: Path, *, as_json: bool) -> None:

@@ -5,53 +5,63 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from towpath.cli import output, standing_shown, walk
 from towpath.cli.exports import report_folder, save
 from towpath.cli.figures import figures
 from towpath.core.digest import short
-from towpath.core.errors import BadInput, NotFound
-from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Record, RecordKind
+from towpath.core.errors import BadInput, IntegrityError, NotFound
+from towpath.core.evidence import Candidate, Entry, Finding, Outcome
 from towpath.core.gates import Stage, gate
-from towpath.ports import Ledger, Objects
+from towpath.ports import Objects
 from towpath.verbs import history
+
+if TYPE_CHECKING:
+    from towpath.verbs.candidates import Shown
 
 _REASONS = "_reasons"
 _FEW = 3  # findings of one gate that passed are shown one by one up to here
 
 
-def whole(candidate: Candidate, ledger: Ledger, *, stage: str | None, as_json: bool) -> None:
+def whole(found: Shown, *, stage: str | None, as_json: bool) -> None:
     """The candidate, or one stage of it: refusals and approvals, then entries, findings, facts and attachments."""
-    from towpath import wiring
-    from towpath.stages.agreed import agreed
-
+    candidate = candidate_of(found)
     entries = (candidate.entry(stage),) if stage else candidate.entries
-    records = {record.digest: record for record in ledger.records(project=candidate.project, kind=RecordKind.ENTRY)}
-    decisions = [
-        record
-        for record in ledger.records(project=candidate.project, kind=RecordKind.DECISION)
-        if record.body.get("digest") == candidate.digest
-    ]
-    said = agreed(ledger, candidate, decisions[-1] if decisions else None, now=wiring.now())
+    rows = {str(row["digest"]): row for row in found.entries}
     if as_json:
-        output.emit({**_document(candidate, entries, records, decisions), **said.document})
+        output.emit({**found.body, "entries": [rows[entry.digest] for entry in entries]})
         return
     console = output.results()
     console.print(f"{candidate.id}  {candidate.digest}", style="bold", soft_wrap=True)
     if candidate.outcome is not Outcome.PASS:
         walk.refusals(candidate)
-    for record in decisions:
+    for record in found.decisions:
         why = f"{record.at:%Y-%m-%d %H:%M} UTC: {record.body.get('reason')}"
         console.print(f"{record.body.get('verdict')} by {record.actor}, {why}", soft_wrap=True)
-    standing_shown.drawn(said)
-    _entries(entries, records)
+    standing_shown.drawn(found)
+    _entries(entries, rows)
     _findings(entries, every=stage is not None)
     if stage:
         console.print("Facts", style="bold")
         for name, value in entries[0].facts.items():
             console.print(f"  {name}: {_short(value)}", soft_wrap=True)
     _attachments(entries)
+
+
+def candidate_of(found: Shown) -> Candidate:
+    """The candidate that a document holds, its chain recomputed. Raises `IntegrityError` for one that is broken."""
+    entries = [Entry.model_validate({name: row[name] for name in Entry.model_fields}) for row in found.entries]
+    candidate = Candidate(project=found.project)
+    for entry in entries:
+        candidate = candidate.append(entry)
+    if candidate.digest != found.digest:
+        raise IntegrityError(
+            f"What is told of {found.candidate} is not what its digest says.",
+            gate="integrity.ledger",
+            value=found.candidate,
+        )
+    return candidate
 
 
 def finding(candidate: Candidate, code: str, *, as_json: bool) -> None:
@@ -139,38 +149,14 @@ def _row(row: Mapping[str, Any], withheld: set[str]) -> dict[str, Any]:
     return {"reasons": list(row.get(_REASONS) or []), "values": values}
 
 
-def _document(
-    candidate: Candidate, entries: tuple[Entry, ...], records: Mapping[str, Record], decisions: list[Record]
-) -> dict[str, Any]:
-    return {
-        "candidate": candidate.id,
-        "digest": candidate.digest,
-        "project": candidate.project,
-        "outcome": candidate.outcome.value,
-        "refused": [history.refusal(item) for item in history.failed(candidate.findings)],
-        "decisions": [record.model_dump(mode="json") for record in decisions],
-        "entries": [
-            {
-                **entry.model_dump(mode="json"),
-                "digest": entry.digest,
-                "outcome": entry.outcome.value,
-                "sequence": records[entry.digest].sequence,
-                "at": records[entry.digest].at.isoformat(),
-                "actor": records[entry.digest].actor,
-            }
-            for entry in entries
-        ],
-    }
-
-
-def _entries(entries: tuple[Entry, ...], records: Mapping[str, Record]) -> None:
+def _entries(entries: tuple[Entry, ...], rows: Mapping[str, Mapping[str, Any]]) -> None:
     table = output.table("record", "stage", "outcome", "entry", "when", "who", "figures", right=["record"])
     for entry in entries:
-        record = records[entry.digest]
-        when = f"{record.at:%Y-%m-%d %H:%M}"
+        row = rows[entry.digest]
+        when = str(row["at"])[:16].replace("T", " ")
         outcome = output.badge(entry.outcome.value)
         table.add_row(
-            str(record.sequence), entry.stage, outcome, short(entry.digest), when, record.actor, figures(entry)
+            str(row["sequence"]), entry.stage, outcome, short(entry.digest), when, str(row["actor"]), figures(entry)
         )
     output.results().print(table)
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from towpath.cli import output
 from towpath.core.approvals import Given, Standing
+from towpath.core.waivers import Granted
+from towpath.verbs.approvals import Emergency
 
 if TYPE_CHECKING:
-    from towpath.core.emergencies import Broken
-    from towpath.core.waivers import Granted
-    from towpath.stages.agreed import Agreed
+    from towpath.verbs.candidates import Shown
 
 
-def drawn(found: Agreed) -> None:
+def read(said: Mapping[str, Any] | None) -> Standing | None:
+    """A standing from its document."""
+    if said is None:
+        return None
+    return Standing.model_validate({name: said[name] for name in Standing.model_fields})
+
+
+def drawn(found: Shown) -> None:
     """All that people said about a candidate."""
-    if found.standing is not None:
-        draw(found.standing)
-    draw_waivers(found.waivers)
+    if (standing := read(found.approvals)) is not None:
+        draw(standing)
+    draw_waivers([Granted.model_validate(one) for one in found.waivers])
     if found.emergencies:
-        draw_emergencies(found.emergencies)
+        draw_emergencies([Emergency.model_validate(one) for one in found.emergencies])
 
 
 def brief(found: Standing | None) -> str:
@@ -31,10 +38,12 @@ def brief(found: Standing | None) -> str:
     return f"{len(found.counted)} of {found.needed}" + ("" if found.met else ", missing")
 
 
-def draw(found: Standing) -> None:
+def draw(found: Standing | None) -> None:
     """Who agreed: a line that says how it stands, and a row for every approval, those that do not count with why."""
     from rich.text import Text
 
+    if found is None:
+        return
     console = output.results()
     console.print(Text(f"Approvals: {headline(found)}", style="green" if found.met else "yellow"), soft_wrap=True)
     for sentence in found.missing:
@@ -75,7 +84,7 @@ def draw_waivers(found: Sequence[Granted]) -> None:
     output.results().print(table)
 
 
-def draw_emergencies(found: Sequence[Broken]) -> None:
+def draw_emergencies(found: Sequence[Emergency]) -> None:
     """Every emergency: who opened and confirmed it, and whether its follow-up is written."""
     table = output.table("emergency", "state", "candidate", "opened by", "confirmed by", "why", "follow-up")
     for one in found:
@@ -103,10 +112,10 @@ def _mark(good: bool) -> Any:
     return Text("yes", style="green") if good else Text("no", style="red")
 
 
-def _state(one: Broken) -> Any:
+def _state(one: Emergency) -> Any:
     from rich.text import Text
 
-    return Text(one.state, style="red" if one.blocks else "")
+    return Text(one.state, style="red" if one.state == "follow-up missing" else "")
 
 
 def _minute(at: datetime) -> str:

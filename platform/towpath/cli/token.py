@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput, Unwritable
+from towpath.core.identity import Role
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from towpath.ports import Token
-    from towpath.settings import Settings
+    from towpath.verbs.installation import TokenRow
 
 app = typer.Typer(help="Make, list and revoke the tokens that prove who acts.", no_args_is_help=True)
 
@@ -52,36 +51,29 @@ def create(
 
     Example: towpath token create --person "Ada Lovelace" --role release-manager@flights --out ada.token
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.core.grants import granted
+    from towpath.cli import asking
     from towpath.core.identity import Kind
-    from towpath.ports import TokenGrant
+    from towpath.verbs import installation
 
-    settings, lasts, now = opening.settings(), _duration(expires), wiring.now()
-    grants = granted(role)
-    identity = opening.acting(settings, by, Action.TOKEN_CREATE)
-    wanted = TokenGrant(
+    wanted = installation.CreateToken(
         person=person,
-        account=account or person,
+        account=account,
         kind=Kind.SERVICE if service else Kind.PERSON,
-        grants=grants,
-        expires_at=now + lasts,
+        grants=role,
+        expires=_duration(expires),
     )
-    with _open(settings) as tokens, _NewFile(out) as file:
-        first = not tokens.any()
-        token, text = tokens.create(wanted, by=identity, provider=settings.oidc_issuer is not None)
-        file.write(text)
+    with _NewFile(out) as file:
+        made = asking.ask(installation.TOKEN_CREATE, wanted, by=by, make=True)
+        file.write(str(made.token))
     if as_json:
-        told = {"file": str(out.absolute())} if out is not None else {"token": text}
-        output.emit({**_document(token, now), **told})
+        told = {"file": str(out.absolute())} if out is not None else {"token": made.token}
+        output.emit({**{name: value for name, value in made.body.items() if name not in ("token", "first")}, **told})
         return Exit.GOOD
     if out is None:
-        output.results().print(text, soft_wrap=True)
+        output.results().print(made.token, soft_wrap=True)
     say = output.messages()
-    say.print(_made(token) + (f" It is in {out}." if out else " It is shown this once."), soft_wrap=True)
-    if first:
+    say.print(_made(made) + (f" It is in {out}." if out else " It is shown this once."), soft_wrap=True)
+    if made.first:
         say.print(
             "It is the first: from now on every change needs a token in TOWPATH_TOKEN, and --by alone is refused.",
             style="yellow",
@@ -97,23 +89,19 @@ def listed(by: By = None, as_json: options.Json = False) -> int:
     Example: towpath token list
     """
     from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.core.grants import written
+    from towpath.cli import asking
+    from towpath.verbs import installation
 
-    settings, now = opening.settings(), wiring.now()
-    opening.acting(settings, by, Action.TOKEN_LIST)
-    with _open(settings) as tokens:
-        found = tokens.all()
+    found = asking.ask(installation.TOKEN_LIST, installation.ListTokens(), by=by, make=True)
     if as_json:
-        output.emit([_document(token, now) for token in found])
+        output.emit([token.body for token in found.tokens])
         return Exit.GOOD
     table = output.table("token", "person", "account", "kind", "grants", "issued by", "expires", "state")
-    for token in found:
-        row = [token.token_id, token.person, token.account, token.kind.value, ", ".join(written(token.grants))]
-        table.add_row(*row, token.issued_by, f"{token.expires_at:%Y-%m-%d %H:%M}", _state(token, now))
-    output.results().print(table if found else "No token was ever made: names are taken as they are given.")
-    if found and settings.oidc_issuer is None and not _admins(found, now + _SOON):
+    for token in found.tokens:
+        row = [token.id, token.person, token.account, token.kind, ", ".join(token.grants)]
+        table.add_row(*row, token.issued_by, token.expires_at[:16].replace("T", " "), token.state)
+    output.results().print(table if found.tokens else "No token was ever made: names are taken as they are given.")
+    if found.tokens and not found.provider and not _admins(found.tokens, wiring.now() + _SOON):
         output.messages().print(
             "In two weeks no platform admin has a token that holds: make one before, nobody could then.",
             style="yellow",
@@ -133,28 +121,17 @@ def revoke(
 
     Example: towpath token revoke 3f2a91c07d5e --reason "it was in a public log"
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
+    from towpath.cli import asking
+    from towpath.verbs import installation
 
-    settings = opening.settings()
-    identity = opening.acting(settings, by, Action.TOKEN_REVOKE)
-    with _open(settings) as tokens:
-        provider = settings.oidc_issuer is not None
-        token = tokens.revoke(token_id, by=identity, reason=reason, provider=provider)
+    token = asking.ask(
+        installation.TOKEN_REVOKE, installation.RevokeToken(token=token_id, reason=reason), by=by, make=True
+    )
     if as_json:
-        output.emit(_document(token, wiring.now()))
+        output.emit(token.body)
     else:
-        output.results().print(f"Token {token.token_id} of {token.person} is revoked.", soft_wrap=True)
+        output.results().print(f"Token {token.id} of {token.person} is revoked.", soft_wrap=True)
     return Exit.GOOD
-
-
-def _open(settings: Settings) -> Any:
-    from contextlib import closing
-
-    from towpath import wiring
-
-    return closing(wiring.open_tokens(settings))
 
 
 def _duration(text: str) -> timedelta:
@@ -207,36 +184,18 @@ class _NewFile:
                 self._path.unlink()
 
 
-def _made(token: Token) -> str:
-    from towpath.core.grants import written
-
+def _made(token: TokenRow) -> str:
     whose = token.person if token.account == token.person else f"{token.person} ({token.account})"
-    may = ", ".join(written(token.grants))
-    return f"Token {token.token_id} of {whose}: {may}, until {token.expires_at:%Y-%m-%d %H:%M} UTC."
+    until = token.expires_at[:16].replace("T", " ")
+    return f"Token {token.id} of {whose}: {', '.join(token.grants)}, until {until} UTC."
 
 
-def _state(token: Token, now: datetime) -> str:
-    if token.revoked_at is not None:
-        return "revoked"
-    return "expired" if now >= token.expires_at else "holds"
-
-
-def _admins(found: tuple[Token, ...], at: datetime) -> bool:
-    return any(token.administers and _state(token, at) == "holds" for token in found)
-
-
-def _document(token: Token, now: datetime) -> dict[str, Any]:
-    from towpath.core.grants import written
-
-    return {
-        "id": token.token_id,
-        "person": token.person,
-        "account": token.account,
-        "kind": token.kind.value,
-        "grants": written(token.grants),
-        "issued_by": token.issued_by,
-        "created_at": token.created_at.isoformat(),
-        "expires_at": token.expires_at.isoformat(),
-        "revoked_at": token.revoked_at.isoformat() if token.revoked_at else None,
-        "state": _state(token, now),
-    }
+def _admins(found: Sequence[TokenRow], at: datetime) -> bool:
+    """Whether somebody can make tokens then."""
+    return any(
+        token.kind == "person"
+        and Role.PLATFORM_ADMIN.value in token.grants
+        and token.revoked_at is None
+        and at < datetime.fromisoformat(token.expires_at)
+        for token in found
+    )

@@ -34,44 +34,28 @@ def waive(
 
     Example: towpath waive flights-1f2e3d4c5b6a --gate eval.slice --subject carrier=HA --reason "few rows" --expires 7d
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.stages import waive as waivers
+    from towpath.cli import asking
+    from towpath.verbs import approvals
 
     if not withdraw and expires is None:
         raise BadInput("A waiver ends some time.", hint="Say how long it holds: --expires 7d.")
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        chosen = opening.candidate(candidate, ledger)
-    identity = opening.acting(settings, by, Action.WAIVE, chosen.project)
-    with opening.ledger(settings, identity=identity) as ledger:
-        if withdraw:
-            record = waivers.withdraw(
-                chosen, identity, ledger, code=gate, subject=subject, reason=reason, now=wiring.now()
-            )
-        else:
-            record = waivers.waive(
-                chosen,
-                identity,
-                ledger,
-                code=gate,
-                subject=subject,
-                reason=reason,
-                expires=_span(expires or ""),
-                now=wiring.now(),
-            )
-    until = str(record.body["expires"])
+    if withdraw:
+        ended = approvals.WithdrawWaiver(candidate=candidate, code=gate, subject=subject, reason=reason)
+        done = asking.ask(approvals.WAIVE_WITHDRAW, ended, by=by)
+    else:
+        given = approvals.Waive(
+            candidate=candidate, code=gate, subject=subject, reason=reason, expires=_span(expires or "")
+        )
+        done = asking.ask(approvals.WAIVE, given, by=by)
     if as_json:
-        body = {name: record.body[name] for name in ("act", "candidate", "code", "subject", "author", "reason")}
-        output.emit({**body, "expires": until, "record": record.sequence})
+        output.emit(done.body)
         return Exit.GOOD
     named = f"{gate}{f' ({subject})' if subject else ''}"
     if withdraw:
-        output.results().print(f"{identity.person} ended the waiver of {named} for {chosen.id}.", soft_wrap=True)
+        output.results().print(f"{done.author} ended the waiver of {named} for {done.candidate}.", soft_wrap=True)
     else:
         output.results().print(
-            f"{identity.person} answers for {named} of {chosen.id} until {until[:16].replace('T', ' ')} UTC. "
+            f"{done.author} answers for {named} of {done.candidate} until {done.expires[:16].replace('T', ' ')} UTC. "
             "Go on: towpath run",
             soft_wrap=True,
         )

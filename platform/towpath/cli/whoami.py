@@ -10,7 +10,7 @@ from towpath.cli import options, output
 from towpath.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from towpath.core.identity import Identity
+    from towpath.verbs.installation import Who
 
 
 def whoami(
@@ -23,47 +23,31 @@ def whoami(
 
     Example: towpath whoami
     """
-    from towpath.cli import opening
-    from towpath.core.grants import written
     from towpath.core.identity import EVERY_PROJECT
 
-    settings = opening.settings()
-    identity = opening.who(settings, by)
-    with opening.doors(settings) as doors:
-        closed = doors.closed
-    may = _may(identity)
+    found = _asked(by)
     if as_json:
-        output.emit(
-            {
-                "person": identity.person,
-                "account": identity.account,
-                "kind": identity.kind.value,
-                "proof": identity.proof.value,
-                "via": identity.via,
-                "credential": identity.credential,
-                "issued_by": identity.issued_by,
-                "grants": written(identity.grants),
-                "installation": "closed" if closed else "open",
-                "may": may,
-            }
-        )
+        output.emit(found.body)
         return Exit.GOOD
     console = output.results()
-    console.print(f"{identity.person}, a {identity.kind}, known by {identity.via}", soft_wrap=True)
-    if not closed:
+    console.print(f"{found.person}, a {found.kind}, known by {found.via}", soft_wrap=True)
+    if found.installation == "open":
         console.print("This installation is open: names are taken as they are given, and no approval counts.")
-    for project, actions in may.items():
+    for project, actions in found.may.items():
         where = "every project" if project == EVERY_PROJECT else project
         console.print(f"  in {where}: {', '.join(actions) or 'nothing'}", soft_wrap=True)
-    if not may:
+    if not found.may:
         console.print("  No role: nothing but to look on where reading is free.", soft_wrap=True)
     return Exit.GOOD
 
 
-def _may(identity: Identity) -> dict[str, list[str]]:
-    from towpath.core.access import Action, permits
+def _asked(by: str | None) -> Who:
+    from towpath.cli import asking, opening
+    from towpath.verbs import installation
 
-    return {
-        project: [action.value for action in Action if permits(identity, action, project)]
-        for project in sorted(identity.grants)
-    }
+    settings = opening.settings()
+    if settings.server is not None:
+        return asking.ask(installation.WHOAMI, installation.AskWho(), by=by)
+    identity = opening.who(settings, by)
+    with opening.doors(settings) as doors:
+        return installation.who(identity, closed=doors.closed)

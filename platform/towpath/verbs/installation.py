@@ -157,8 +157,12 @@ class KeyList(Document):
 
 def ask_who(_: AskWho, desk: Desk) -> Who:
     """As the credential says."""
-    identity, office = desk.identity, desk.office
-    closed = Doors(tokens=office.tokens, provider=office.provider).closed
+    office = desk.office
+    return who(desk.identity, closed=Doors(tokens=office.tokens, provider=office.provider).closed)
+
+
+def who(identity: Identity, *, closed: bool) -> Who:
+    """Somebody, in an installation that is closed or open."""
     return Who(
         person=identity.person,
         account=identity.account,
@@ -277,81 +281,89 @@ def _key(one: TrustedKey, *, signs: bool) -> KeyRow:
     return KeyRow(**{**asdict(one), "purpose": one.purpose.value}, signs=signs)
 
 
+WHOAMI: Final = Verb(
+    name="whoami",
+    about="Say who the request is taken to be from, how that is known, and what they may.",
+    action=None,
+    request=AskWho,
+    answer=Who,
+    perform=ask_who,
+    path="/v1/whoami",
+    changes=False,
+)
+ASK_GATES: Final = Verb(
+    name="gates",
+    about="Explain the gates.",
+    action=None,
+    request=AskGates,
+    answer=Gates,
+    perform=ask_gates,
+    path="/v1/gates",
+    changes=False,
+)
+TOKEN_CREATE: Final = Verb(
+    name="token-create",
+    about="Make a token, and show it this once.",
+    action=Action.TOKEN_CREATE,
+    request=CreateToken,
+    answer=TokenMade,
+    perform=create_token,
+    path="/v1/tokens/create",
+)
+TOKEN_LIST: Final = Verb(
+    name="token-list",
+    about="List every token that was ever made, without secrets.",
+    action=Action.TOKEN_LIST,
+    request=ListTokens,
+    answer=TokenList,
+    perform=list_tokens,
+    path="/v1/tokens",
+    changes=False,
+)
+TOKEN_REVOKE: Final = Verb(
+    name="token-revoke",
+    about="Let a token prove nothing any more.",
+    action=Action.TOKEN_REVOKE,
+    request=RevokeToken,
+    answer=TokenRow,
+    perform=revoke_token,
+    path="/v1/tokens/{token}/revoke",
+)
+KEY_LIST: Final = Verb(
+    name="key-list",
+    about="List the keys that are trusted, or were.",
+    action=None,
+    request=ListKeys,
+    answer=KeyList,
+    perform=list_keys,
+    path="/v1/keys",
+    changes=False,
+)
+KEY_ROTATE: Final = Verb(
+    name="key-rotate",
+    about="Make a new key, which signs from now on.",
+    action=Action.KEY_ROTATE,
+    request=RotateKey,
+    answer=KeyRow,
+    perform=rotate_key,
+    path="/v1/keys/{purpose}/rotate",
+)
+KEY_REVOKE: Final = Verb(
+    name="key-revoke",
+    about="Trust a key no longer.",
+    action=Action.KEY_REVOKE,
+    request=RevokeKey,
+    answer=KeyRow,
+    perform=revoke_key,
+    path="/v1/keys/{key}/revoke",
+)
 VERBS: Final = (
-    Verb(
-        name="whoami",
-        about="Say who the request is taken to be from, how that is known, and what they may.",
-        action=None,
-        request=AskWho,
-        answer=Who,
-        perform=ask_who,
-        path="/v1/whoami",
-        changes=False,
-    ),
-    Verb(
-        name="gates",
-        about="Explain the gates.",
-        action=None,
-        request=AskGates,
-        answer=Gates,
-        perform=ask_gates,
-        path="/v1/gates",
-        changes=False,
-    ),
-    Verb(
-        name="token-create",
-        about="Make a token, and show it this once.",
-        action=Action.TOKEN_CREATE,
-        request=CreateToken,
-        answer=TokenMade,
-        perform=create_token,
-        path="/v1/tokens/create",
-    ),
-    Verb(
-        name="token-list",
-        about="List every token that was ever made, without secrets.",
-        action=Action.TOKEN_LIST,
-        request=ListTokens,
-        answer=TokenList,
-        perform=list_tokens,
-        path="/v1/tokens",
-        changes=False,
-    ),
-    Verb(
-        name="token-revoke",
-        about="Let a token prove nothing any more.",
-        action=Action.TOKEN_REVOKE,
-        request=RevokeToken,
-        answer=TokenRow,
-        perform=revoke_token,
-        path="/v1/tokens/{token}/revoke",
-    ),
-    Verb(
-        name="key-list",
-        about="List the keys that are trusted, or were.",
-        action=None,
-        request=ListKeys,
-        answer=KeyList,
-        perform=list_keys,
-        path="/v1/keys",
-        changes=False,
-    ),
-    Verb(
-        name="key-rotate",
-        about="Make a new key, which signs from now on.",
-        action=Action.KEY_ROTATE,
-        request=RotateKey,
-        answer=KeyRow,
-        perform=rotate_key,
-        path="/v1/keys/{purpose}/rotate",
-    ),
-    Verb(
-        name="key-revoke",
-        about="Trust a key no longer.",
-        action=Action.KEY_REVOKE,
-        request=RevokeKey,
-        answer=KeyRow,
-        perform=revoke_key,
-        path="/v1/keys/{key}/revoke",
-    ),
+    WHOAMI,
+    ASK_GATES,
+    TOKEN_CREATE,
+    TOKEN_LIST,
+    TOKEN_REVOKE,
+    KEY_LIST,
+    KEY_ROTATE,
+    KEY_REVOKE,
 )

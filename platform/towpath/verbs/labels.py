@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from towpath.core.access import Action
+from towpath.core.errors import BadInput
 from towpath.verbs.candidates import in_project, known
 from towpath.verbs.desk import Desk
 from towpath.verbs.verb import Document, Request, Verb
 
 _KEY, _LABEL = "key", "label"
+MOST: Final = 10_000
+"""Labels of one request."""
 
 
 class LabelledRow(Request):
@@ -28,7 +32,7 @@ class Feedback(Request):
     """Labels of a project's rows; larger tables are a worker's: `towpath feedback`."""
 
     project: str = Field(max_length=200)
-    labels: list[LabelledRow] = Field(min_length=1, max_length=10_000)
+    labels: list[LabelledRow] = Field(min_length=1, max_length=MOST)
 
 
 class FeedbackTaken(Document):
@@ -58,15 +62,43 @@ def feedback(asked: Feedback, desk: Desk) -> FeedbackTaken:
     return FeedbackTaken(project=project, **asdict(joined))
 
 
-VERBS: Final = (
-    Verb(
-        name="feedback",
-        about="Tell what came true of predicted rows.",
-        action=Action.FEEDBACK,
-        request=Feedback,
-        answer=FeedbackTaken,
-        perform=feedback,
-        project=in_project,
-        path="/v1/projects/{project}/feedback",
-    ),
+def read(source: str, *, key: str, label: str) -> list[LabelledRow]:
+    """The labels of a table that is no larger than a request. Raises `BadInput`."""
+    import pyarrow.parquet as pq
+
+    from towpath import wiring
+    from towpath.settings import Settings
+
+    with tempfile.TemporaryDirectory(prefix="towpath-feedback-") as folder:
+        table = Path(folder) / "labels.parquet"
+        settings = Settings.read(os.environ, folder=Path.cwd())
+        wiring.open_sources(settings).snapshot(source, base=Path.cwd(), target=table, until=None)
+        columns = pq.read_schema(table).names
+        for column in (key, label):
+            if column not in columns:
+                raise BadInput(f"The labels have no column {column!r}.", value=column, valid=columns)
+        found = pq.read_table(table, columns=[key, label]).to_pylist()
+    known = [row for row in found if row[key] is not None and row[label] is not None]
+    if not 0 < len(known) <= MOST:
+        raise BadInput(
+            f"{source} holds {len(known):,} labels; a server takes 1 to {MOST:,} at once.",
+            value=len(known),
+            hint="Leave larger tables to a worker: towpath feedback without TOWPATH_SERVER.",
+        )
+    try:
+        return [LabelledRow.model_validate({"key": str(row[key]), "label": int(row[label])}) for row in known]
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"The labels in {label!r} are not all 0 or 1.", valid=[0, 1]) from error
+
+
+FEEDBACK: Final = Verb(
+    name="feedback",
+    about="Tell what came true of predicted rows.",
+    action=Action.FEEDBACK,
+    request=Feedback,
+    answer=FeedbackTaken,
+    perform=feedback,
+    project=in_project,
+    path="/v1/projects/{project}/feedback",
 )
+VERBS: Final = (FEEDBACK,)

@@ -110,25 +110,27 @@ def rollback(asked: Rollback, desk: Desk) -> RolledBack:
     )
 
 
+PROMOTE: Final = Verb(
+    name="promote",
+    about="Make a candidate the champion, if every gate allows it; the decision is recorded either way.",
+    action=Action.PROMOTE,
+    request=Promote,
+    answer=Promoted,
+    perform=promote,
+    project=of_candidate,
+    path="/v1/candidates/{candidate}/promote",
+)
+ROLLBACK: Final = Verb(
+    name="rollback",
+    about="Make an earlier champion the champion again; a rollout that is open ends with it.",
+    action=Action.ROLLBACK,
+    request=Rollback,
+    answer=RolledBack,
+    perform=rollback,
+    project=in_project,
+    path="/v1/projects/{project}/rollback",
+)
 VERBS: Final = (
-    Verb(
-        name="promote",
-        about="Make a candidate the champion, if every gate allows it; the decision is recorded either way.",
-        action=Action.PROMOTE,
-        request=Promote,
-        answer=Promoted,
-        perform=promote,
-        project=of_candidate,
-        path="/v1/candidates/{candidate}/promote",
-    ),
-    Verb(
-        name="rollback",
-        about="Make an earlier champion the champion again; a rollout that is open ends with it.",
-        action=Action.ROLLBACK,
-        request=Rollback,
-        answer=RolledBack,
-        perform=rollback,
-        project=in_project,
-        path="/v1/projects/{project}/rollback",
-    ),
+    PROMOTE,
+    ROLLBACK,
 )

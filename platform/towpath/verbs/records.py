@@ -156,37 +156,40 @@ def _of_record(asked: AskRecord, desk: Desk) -> str:
     return _one(asked, desk).project
 
 
+LEDGER_RECORDS: Final = Verb(
+    name="ledger-records",
+    about="List the record, a page at a time.",
+    action=Action.READ,
+    request=ListRecords,
+    answer=Records,
+    perform=list_records,
+    project=_of_records,
+    path="/v1/ledger/records",
+    changes=False,
+)
+LEDGER_RECORD: Final = Verb(
+    name="ledger-record",
+    about="One record of the ledger.",
+    action=Action.READ,
+    request=AskRecord,
+    answer=OneRecord,
+    perform=ask_record,
+    project=_of_record,
+    path="/v1/ledger/records/{sequence}",
+    changes=False,
+)
+LEDGER_VERIFY: Final = Verb(
+    name="ledger-verify",
+    about="Recompute every hash of the ledger, its chain and its signatures.",
+    action=Action.READ,
+    request=VerifyLedger,
+    answer=Verified,
+    perform=verify_ledger,
+    path="/v1/ledger/verify",
+    changes=False,
+)
 VERBS: Final = (
-    Verb(
-        name="ledger-records",
-        about="List the record, a page at a time.",
-        action=Action.READ,
-        request=ListRecords,
-        answer=Records,
-        perform=list_records,
-        project=_of_records,
-        path="/v1/ledger/records",
-        changes=False,
-    ),
-    Verb(
-        name="ledger-record",
-        about="One record of the ledger.",
-        action=Action.READ,
-        request=AskRecord,
-        answer=OneRecord,
-        perform=ask_record,
-        project=_of_record,
-        path="/v1/ledger/records/{sequence}",
-        changes=False,
-    ),
-    Verb(
-        name="ledger-verify",
-        about="Recompute every hash of the ledger, its chain and its signatures.",
-        action=Action.READ,
-        request=VerifyLedger,
-        answer=Verified,
-        perform=verify_ledger,
-        path="/v1/ledger/verify",
-        changes=False,
-    ),
+    LEDGER_RECORDS,
+    LEDGER_RECORD,
+    LEDGER_VERIFY,
 )

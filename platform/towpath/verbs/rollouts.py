@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from pydantic import Field, JsonValue
@@ -14,6 +13,7 @@ from towpath.core.evidence import Record
 from towpath.core.rollout import Rollout
 from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_orders import Replayed
+from towpath.core.rollout_power import Planned
 from towpath.core.rollout_rules import Scene, obstacles
 from towpath.stages.canary import code_digest, decisions, give, observe, replayed, require_decided
 from towpath.stages.canary_start import start
@@ -114,7 +114,7 @@ class RolloutStarted(RolloutDecided):
     """The first decision, the thresholds that were frozen, and the units that each test can be expected to need."""
 
     thresholds: dict[str, float]
-    plan: list[dict[str, JsonValue]]
+    plan: list[Planned]
 
 
 class OrderRollout(Request):
@@ -173,7 +173,7 @@ def start_rollout(asked: StartRollout, desk: Desk) -> RolloutStarted:
     return RolloutStarted(
         **decided(begun.decision),
         thresholds=dict(row.thresholds),
-        plan=[asdict(one) for one in begun.plan],
+        plan=list(begun.plan),
     )
 
 
@@ -263,60 +263,66 @@ ORDERS: Final[Mapping[Order, str]] = {
     Order.ROLLBACK: "Send every unit back to the old champion.",
     Order.ABORT: "End a rollout that is not wanted any more.",
 }
+ROLLOUTS: Final = Verb(
+    name="rollouts",
+    about="List a project's rollouts.",
+    action=Action.READ,
+    request=ListRollouts,
+    answer=Rollouts,
+    perform=list_rollouts,
+    project=in_project,
+    path="/v1/projects/{project}/rollouts",
+    changes=False,
+)
+ROLLOUT_STATUS: Final = Verb(
+    name="rollout-status",
+    about="How a rollout stands: weights, evidence against its bounds, decisions.",
+    action=Action.READ,
+    request=AskRollout,
+    answer=RolloutStatus,
+    perform=ask_rollout,
+    project=_of_rollout,
+    path="/v1/rollouts/{rollout}",
+    changes=False,
+)
+ROLLOUT_EXPLAIN: Final = Verb(
+    name="rollout-explain",
+    about="Say in sentences why a rollout is where it is, and what it waits for.",
+    action=Action.READ,
+    request=AskRollout,
+    answer=RolloutExplained,
+    perform=explain,
+    project=_of_rollout,
+    path="/v1/rollouts/{rollout}/explain",
+    changes=False,
+)
+ROLLOUT_REPLAY: Final = Verb(
+    name="rollout-replay",
+    about="Decide every decision of a rollout again, from its record alone.",
+    action=Action.READ,
+    request=AskRollout,
+    answer=RolloutReplayed,
+    perform=replay,
+    project=_of_rollout,
+    path="/v1/rollouts/{rollout}/replay",
+    changes=False,
+)
+ROLLOUT_START: Final = Verb(
+    name="rollout-start",
+    about="Make a registered candidate the challenger.",
+    action=Action.ROLLOUT_START,
+    request=StartRollout,
+    answer=RolloutStarted,
+    perform=start_rollout,
+    project=of_candidate,
+    path="/v1/candidates/{candidate}/rollout/start",
+)
+ORDERING: Final = {what: _ordering(what, about) for what, about in ORDERS.items()}
 VERBS: Final = (
-    Verb(
-        name="rollouts",
-        about="List a project's rollouts.",
-        action=Action.READ,
-        request=ListRollouts,
-        answer=Rollouts,
-        perform=list_rollouts,
-        project=in_project,
-        path="/v1/projects/{project}/rollouts",
-        changes=False,
-    ),
-    Verb(
-        name="rollout-status",
-        about="How a rollout stands: weights, evidence against its bounds, decisions.",
-        action=Action.READ,
-        request=AskRollout,
-        answer=RolloutStatus,
-        perform=ask_rollout,
-        project=_of_rollout,
-        path="/v1/rollouts/{rollout}",
-        changes=False,
-    ),
-    Verb(
-        name="rollout-explain",
-        about="Say in sentences why a rollout is where it is, and what it waits for.",
-        action=Action.READ,
-        request=AskRollout,
-        answer=RolloutExplained,
-        perform=explain,
-        project=_of_rollout,
-        path="/v1/rollouts/{rollout}/explain",
-        changes=False,
-    ),
-    Verb(
-        name="rollout-replay",
-        about="Decide every decision of a rollout again, from its record alone.",
-        action=Action.READ,
-        request=AskRollout,
-        answer=RolloutReplayed,
-        perform=replay,
-        project=_of_rollout,
-        path="/v1/rollouts/{rollout}/replay",
-        changes=False,
-    ),
-    Verb(
-        name="rollout-start",
-        about="Make a registered candidate the challenger.",
-        action=Action.ROLLOUT_START,
-        request=StartRollout,
-        answer=RolloutStarted,
-        perform=start_rollout,
-        project=of_candidate,
-        path="/v1/candidates/{candidate}/rollout/start",
-    ),
-    *(_ordering(what, about) for what, about in ORDERS.items()),
+    ROLLOUTS,
+    ROLLOUT_STATUS,
+    ROLLOUT_EXPLAIN,
+    ROLLOUT_REPLAY,
+    ROLLOUT_START,
+    *ORDERING.values(),
 )

@@ -87,7 +87,7 @@ class Verb(Generic[Asked, Answered]):
 
         Reading embedded files asks nobody: who runs the command can read them anyhow.
         """
-        if self.action is not None and (self.changes or desk.served):
+        if self.action is not None and (self.action is not Action.READ or desk.served):
             project = self.project(asked, desk)
             authorize(desk.identity, self.action, desk.ledger, project=project, now=desk.now)
         return self.perform(asked, desk)
