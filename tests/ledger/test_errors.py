@@ -118,7 +118,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_a_damaged_file(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     with SqlLedger.open(f"sqlite:///{file}", clock=ticking()) as ledger:
-        fill(ledger, 50)
+        fill(ledger, 200)
     size = file.stat().st_size
     with file.open("r+b") as stream:
         stream.seek(size // 3)

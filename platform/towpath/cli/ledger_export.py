@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from towpath.cli import ledger_options, options, output
+from towpath.cli import options, output
 from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput, Unwritable
 
@@ -31,7 +31,6 @@ def export(
     url: Annotated[
         str | None, typer.Option(metavar="URL", help="Send OpenLineage events to a collector instead of a file.")
     ] = None,
-    by: ledger_options.By = None,
     as_json: options.Json = False,
 ) -> int:
     """Write the whole ledger as JSON Lines, which `towpath ledger verify --file` verifies anywhere.
@@ -39,12 +38,9 @@ def export(
     Example: towpath ledger export ledger.jsonl
     """
     from towpath.cli import opening
-    from towpath.core.access import Action
 
     _require_one_target(file, form, url, as_json=as_json)
-    settings = opening.settings()
-    identity = opening.acting(settings, by, Action.LEDGER_EXPORT)
-    with opening.ledger(settings, identity=identity) as ledger:
+    with opening.ledger(opening.settings()) as ledger:
         if url is not None:
             from towpath import wiring
 
