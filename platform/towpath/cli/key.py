@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
-from towpath.ports import Purpose
 
 app = typer.Typer(help="The keys that sign records and models, and those that are trusted.", no_args_is_help=True)
 _By = Annotated[
@@ -40,7 +39,7 @@ def listing(as_json: options.Json = False) -> int:
 
 @app.command()
 def rotate(
-    purpose: Annotated[Purpose, typer.Argument(help="What the key signs.")],
+    purpose: Annotated[Literal["ledger", "model"], typer.Argument(help="What the key signs.")],
     by: _By = None,
     as_json: options.Json = False,
 ) -> int:
@@ -49,9 +48,10 @@ def rotate(
     Example: towpath key rotate model --by "Ada Lovelace"
     """
     from towpath.cli import asking
+    from towpath.ports import Purpose
     from towpath.verbs import installation
 
-    made = asking.ask(installation.KEY_ROTATE, installation.RotateKey(purpose=purpose), by=by)
+    made = asking.ask(installation.KEY_ROTATE, installation.RotateKey(purpose=Purpose(purpose)), by=by)
     if as_json:
         output.emit(made.body)
     else:
@@ -79,7 +79,7 @@ def revoke(
         return Exit.GOOD
     console = output.results()
     console.print(f"Key {found.key_id} is trusted no longer, for anything behind record {found.revoked_after}.")
-    if found.purpose == Purpose.MODEL:
+    if found.purpose == "model":
         console.print(
             "What it attested is not loaded again. Attest what is still good: towpath model attest CANDIDATE",
             soft_wrap=True,

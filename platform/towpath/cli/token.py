@@ -13,7 +13,6 @@ import typer
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput, Unwritable
-from towpath.core.identity import Role
 
 if TYPE_CHECKING:
     from towpath.verbs.installation import TokenRow
@@ -192,6 +191,8 @@ def _made(token: TokenRow) -> str:
 
 def _admins(found: Sequence[TokenRow], at: datetime) -> bool:
     """Whether somebody can make tokens then."""
+    from towpath.core.identity import Role
+
     return any(
         token.kind == "person"
         and Role.PLATFORM_ADMIN.value in token.grants
