@@ -84,6 +84,11 @@ VARIABLES: tuple[Variable, ...] = (
         about="Where alerts go: Apprise addresses, separated by spaces",
         default="none: the log and the ledger only",
     ),
+    Variable(
+        name="TOWPATH_GATEWAYS",
+        about="Gateways whose loaded models `towpath reconcile` looks at: http addresses, separated by spaces",
+        default="none: no gateway is looked at",
+    ),
 )
 
 
@@ -108,6 +113,7 @@ class Settings:
     oidc_person: str = "sub"
     oidc_grants: Path | None = None
     alerts: tuple[str, ...] = field(default=(), repr=False)
+    gateways: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environment: Mapping[str, str], *, folder: Path) -> Settings:
@@ -144,4 +150,5 @@ class Settings:
             oidc_person=given.get("TOWPATH_OIDC_PERSON", "sub"),
             oidc_grants=(folder / given["TOWPATH_OIDC_GRANTS"]).absolute() if "TOWPATH_OIDC_GRANTS" in given else None,
             alerts=tuple(given.get("TOWPATH_ALERTS", "").split()),
+            gateways=tuple(given.get("TOWPATH_GATEWAYS", "").split()),
         )

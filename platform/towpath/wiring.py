@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from towpath.adapters.s3_client import S3Settings
     from towpath.ledger.claims import Claims
     from towpath.stages.attest import Attesting
+    from towpath.stages.reconcile_ports import ReconcilePorts
     from towpath.stages.supply import Supply
     from towpath.stages.work import Ports, Work
 
@@ -344,6 +345,56 @@ def open_work(
         progress=progress,
         state=settings.state,
         order=order,
+    )
+
+
+def open_reconcile(
+    settings: Settings,
+    project: Project | None,
+    *,
+    actor: str,
+    via: str | None = None,
+    prefect: tuple[Path, str, str | None] | None = None,
+) -> ReconcilePorts:
+    """What the reconciler acts on. `prefect`: a file of deployments, the API's address, its shared password.
+
+    Without the project's folder no feature store can be opened, and none is looked at.
+    """
+    telemetry.silence()
+    from towpath.adapters.alerts_apprise import AppriseAlerts
+    from towpath.adapters.gateways_http import HttpGateways
+    from towpath.adapters.mlflow_models import MlflowModels
+    from towpath.adapters.mlflow_models_registry import MlflowRegistry
+    from towpath.adapters.prefect_deployments import PrefectDeployments
+    from towpath.stages.reconcile_ports import FeatureRegistry, FeatureState, ReconcilePorts
+
+    def features(state: FeatureState) -> FeatureRegistry:
+        from towpath.adapters.feast_features_registry import FeastRegistry
+
+        assert project is not None
+        home = settings.state / "features" / state.folder
+        return FeastRegistry(
+            project.repository,
+            project.charter.features.service,
+            sources=home / "sources",
+            state=home / "feast",
+            until=state.until,
+        )
+
+    models = MlflowModels(settings.mlflow, artifacts=_artifacts(settings))
+    return ReconcilePorts(
+        ledger=open_ledger(settings, via=via),
+        rollouts=open_rollouts(settings, via=via),
+        registry=MlflowRegistry(models),
+        models=lambda: models,
+        alerts=AppriseAlerts(settings.alerts),
+        actor=actor,
+        scratch=settings.state / "scratch",
+        gateways=HttpGateways(),
+        addresses=settings.gateways,
+        features=None if project is None else features,
+        repository=None if project is None else project.repository_digest,
+        deployments=None if prefect is None else PrefectDeployments(prefect[0], prefect[1], auth=prefect[2]),
     )
 
 

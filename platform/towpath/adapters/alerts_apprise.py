@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ class AppriseAlerts:
     def _services(self) -> Sequence[Apprise | None]:
         """Each address as a service of its own, so that one that fails is known; None for what is no address."""
         if self._opened is None:
-            self._opened = [_service(address) for address in self._addresses] if self._addresses else []
+            self._opened = [_opened(address) for address in self._addresses]
         return self._opened
 
     @staticmethod
@@ -48,6 +49,17 @@ class AppriseAlerts:
         except Exception:  # a plugin's fault is no reason to stop reconciling
             _logger.debug("an alert failed", exc_info=True)
             return False
+
+
+def _opened(address: str) -> Apprise | None:
+    """None, too, where Apprise itself cannot be used."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of modules that Apprise imports
+            return _service(address)
+    except Exception:  # as above
+        _logger.warning("Apprise cannot be used", exc_info=True)
+        return None
 
 
 def _service(address: str) -> Apprise | None:

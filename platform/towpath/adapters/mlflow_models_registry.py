@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from towpath.adapters.mlflow_models import MlflowModels
-from towpath.adapters.mlflow_models_faults import faults
+from towpath.adapters.mlflow_models_faults import faults, reach
 from towpath.core.reconciliation_models import NO_STAGE, FoundModels, FoundVersion
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class MlflowRegistry:
     def look(self, name: str, *, runs: Mapping[str, str], at: datetime) -> FoundModels:
         """One reading of the registered model, its versions, and, when it is gone, of its versions elsewhere."""
         client = self._client
+        reach(self._models.uri)  # a client that was opened before would try for minutes
         with faults(self._models.uri):
             shown = self._registered(name)
             places = {model_id: place for model_id in runs.values() if (place := self._place(model_id))}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from towpath.cli import opening, output
 from towpath.cli.exits import Exit
 from towpath.cli.rollout_opening import acting_in, opened
+from towpath.cli.stopping import stopping
 from towpath.core.errors import TowpathError
 from towpath.verbs.rollouts import decided
 
@@ -27,7 +25,7 @@ def run(project: str | None, *, interval: float, until_end: bool, as_json: bool)
 
     settings, stop, told = opening.settings(), threading.Event(), _Told(as_json=as_json)
     name, identity = acting_in(settings, project, None, Action.ROLLOUT_RUN)
-    with opened(settings, identity=identity) as ports, _stopping(stop):
+    with opened(settings, identity=identity) as ports, stopping(stop):
         follower = Follower(ports.ledger, name)
         control(
             ports,
@@ -72,17 +70,3 @@ class _Told:
             for fault in faults:
                 output.messages().print(fault, style="yellow", soft_wrap=True)
         self._said = faults
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM end the loop after the tick that is under way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
