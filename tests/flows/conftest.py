@@ -155,7 +155,7 @@ class Flows:
 def flows(server: Server) -> Iterator[Flows]:
     sys.path.insert(0, str(FLOWS))  # as Prefect's loader does
     try:
-        names = ("stage_tasks", "governed_path", "drift_watch", "canary_tick")
+        names = ("stage_tasks", "governed_path", "drift_watch", "canary_tick", "reconcile_tick")
         modules = {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(FLOWS))

@@ -60,7 +60,7 @@ def test_every_deployment_has_its_flow_and_its_parameters(deployment: dict[str, 
 
 
 def test_every_flow_is_deployed() -> None:
-    assert set(BY_ENTRYPOINT) == {"governed_path", "drift_watch", "canary_tick"}
+    assert set(BY_ENTRYPOINT) == {"governed_path", "drift_watch", "canary_tick", "reconcile_tick"}
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda item: item["entrypoint"])
