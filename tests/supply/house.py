@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -103,13 +103,15 @@ class House:
     hidden: list[Record] = field(default_factory=list)
     """Records that somebody with the right to edit the database took out."""
 
-    def load(self, candidate: Candidate | None = None, *, compiled: bool = True) -> Runtime:
+    def load(self, *, compiled: bool = True, known: Sequence[Record] = ()) -> Runtime:
         """As gateway and batch do."""
-        found = approved(candidate or self.candidate)
+        found = approved(self.candidate)
         return serve(
             found,
             found.runtime if compiled else None,
-            attested=require_attested(Without(self.world.ledger, self.hidden), self.world.keys, found.claims),
+            attested=require_attested(
+                Without(self.world.ledger, self.hidden), self.world.keys, found.claims, known=known
+            ),
             objects=self.world.objects,
             models=lambda: self.world.models,
             runtimes=wiring.open_runtimes(Settings.read({}, folder=self.state)),

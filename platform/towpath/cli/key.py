@@ -39,7 +39,9 @@ def listing(as_json: options.Json = False) -> int:
 
 @app.command()
 def rotate(
-    purpose: Annotated[Literal["ledger", "model"], typer.Argument(help="What the key signs.")],
+    purpose: Annotated[
+        Literal["ledger", "model"], typer.Argument(metavar="PURPOSE", help="What the key signs: ledger or model.")
+    ],
     by: _By = None,
     as_json: options.Json = False,
 ) -> int:

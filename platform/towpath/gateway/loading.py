@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from towpath.core.evidence import Subject
+from towpath.core.evidence import Record, Subject
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model
 from towpath.ports import Keys, Ledger, Models, Objects, Runtime, Runtimes
@@ -43,12 +43,13 @@ class Loader:
         self._ledger = ledger
         self._loaded: dict[str, Model] = {}
 
-    def get(self, approved: Approved) -> Model:
+    def get(self, approved: Approved, known: Sequence[Record] = ()) -> Model:
         """The model, verified and loaded. Raises `IntegrityError` for other bytes than were recorded.
 
-        Its attestation is proven every time, also of a model that is loaded: its key may have been revoked meanwhile.
+        `known`: its attestations that were read already. One is proven every time, also of a model that is loaded: its
+        key may have been revoked meanwhile.
         """
-        attested = require_attested(self._ledger, self._stores.keys, approved.claims)
+        attested = require_attested(self._ledger, self._stores.keys, approved.claims, known=known)
         found = self._loaded.get(approved.digest)
         if found is None:
             found = self._loaded[approved.digest] = self._model(approved, attested)

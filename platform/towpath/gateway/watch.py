@@ -124,7 +124,7 @@ class Watch:
 
     def _must(self, approved: Approved) -> Model:
         try:
-            return self._sources.loader.get(approved)
+            return self._sources.loader.get(approved, self._head.attestations(approved.candidate))
         except TowpathError as error:
             self._refuse(Refused(candidate=approved.candidate, error=error))
             raise
@@ -133,7 +133,7 @@ class Watch:
         if approved is None:
             return None, True
         try:
-            return self._sources.loader.get(approved), True
+            return self._sources.loader.get(approved, self._head.attestations(approved.candidate)), True
         except TowpathError as error:
             self._refuse(Refused(candidate=approved.candidate, error=error))
             return None, not error.temporary

@@ -6,7 +6,7 @@ compared with these digests when they are fetched; so what is loaded is, byte fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +45,15 @@ def attestations(ledger: Ledger, claims: Claims) -> list[Record]:
     return list(found)[::-1]
 
 
-def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims) -> Attested:
+def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims, *, known: Sequence[Record] = ()) -> Attested:
     """The newest attestation that holds: signed by a trusted key that is not revoked, about exactly this candidate.
 
-    Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest.
+    `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked only when none
+    of them holds. Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest.
     """
     claims = of if isinstance(of, Claims) else statements.claims(of)
     first: IntegrityError | None = None
-    for record in attestations(ledger, claims):
+    for record in _each(known, ledger, claims):
         try:
             return _proven(record, keys, claims)
         except IntegrityError as error:
@@ -65,6 +66,11 @@ def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims) -> Atte
         value=claims.candidate,
         hint=f"A platform admin can sign what was registered: `towpath model attest {claims.candidate}`.",
     )
+
+
+def _each(known: Sequence[Record], ledger: Ledger, claims: Claims) -> Iterator[Record]:
+    yield from known
+    yield from attestations(ledger, claims)
 
 
 def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:

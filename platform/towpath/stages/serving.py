@@ -84,6 +84,7 @@ class Head:
         self._last: Record | None = None
         self._whole = False
         self._due = 0.0  # monotonic seconds
+        self._attestations: dict[str, list[Record]] = {}
 
     def moved(self, ledger: Ledger) -> bool:
         """Whether there are records that were not seen yet, or the last one seen is no longer there as it was.
@@ -98,9 +99,20 @@ class Head:
             self._whole = self._whole and not overdue
             return overdue
         moved = bool(found) or self._last is not None
+        self._note(found)
         self._last = found[-1] if found else None
         self._whole = self._whole and not moved
         return moved
+
+    def attestations(self, candidate: str) -> list[Record]:
+        """Those of a candidate among all records seen, the newest first: who follows the ledger has read them."""
+        return list(reversed(self._attestations.get(candidate, [])))
+
+    def _note(self, found: list[Record]) -> None:
+        seen = {record.hash for records in self._attestations.values() for record in records}
+        for record in found:
+            if record.kind is RecordKind.ATTESTATION and record.hash not in seen:
+                self._attestations.setdefault(record.candidate, []).append(record)
 
     def require_whole(self, ledger: Ledger) -> None:
         """Raises `IntegrityError` unless the whole ledger is as it was written."""
