@@ -12,6 +12,7 @@ import pytest
 from docs import pages
 from docs.conftest import Demonstrated, Shell
 from docs.pages import ROOT, Block
+from servers.oidc import OidcServer
 from servers.s3 import S3Server
 
 README = ROOT / "README.md"
@@ -37,6 +38,10 @@ def test_page(
     _learn(demonstrated, shell)
     if page.stem == "platform-team":
         shell.replaced |= _services(request)
+    if page.stem == "access":
+        server: OidcServer = request.getfixturevalue("oidc_server")
+        shell.replaced |= {"https://login.example.com": server.issuer}
+        shell.environment |= {"CLIENT_SECRET": server.secret}
     for block in pages.blocks(page.read_text(encoding="utf-8")):
         where = f"{page.name}, line {block.line}"
         if block.language == "console":

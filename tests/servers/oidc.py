@@ -46,6 +46,11 @@ class OidcServer:
     process: subprocess.Popen[bytes] | None = None
 
     @property
+    def secret(self) -> str:
+        """That of every client."""
+        return _SECRET
+
+    @property
     def issuer(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

@@ -77,9 +77,7 @@ def authorize(
     try:
         access.require(identity, action, project)
     except Forbidden as error:
-        _logger.info(
-            "refused: person=%s via=%s action=%s project=%s", identity.person, identity.via, action, project
-        )
+        _logger.info("refused: person=%s via=%s action=%s project=%s", identity.person, identity.via, action, project)
         ledger.append(_refusal(identity, action, project, error, now), actor=identity.person)
         raise
 
