@@ -130,6 +130,18 @@ def test_has_tells_what_is_stored(store: Store, file: Path) -> None:
     assert not store.objects.has(_ABSENT)
 
 
+def test_what_is_removed_is_gone_and_can_be_stored_again(store: Store, file: Path) -> None:
+    digest = store.objects.put(file)
+    store.objects.fetch(digest)
+    assert store.objects.remove(digest)
+    assert not store.objects.has(digest)
+    with pytest.raises(NotFound):
+        store.objects.fetch(digest)
+    assert not store.objects.remove(digest)
+    assert store.objects.put(file) == digest
+    assert store.objects.fetch(digest).read_bytes() == file.read_bytes()
+
+
 def test_an_empty_file_is_an_object_too(store: Store, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()

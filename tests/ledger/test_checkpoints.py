@@ -247,3 +247,11 @@ def test_a_checkpoint_of_a_strangers_key(ledger: SqlLedger, keys: LocalKeys, tmp
         checkpoints.read(note, keys)
     with pytest.raises(BadInput, match="no checkpoint"):
         checkpoints.read("hello", keys)
+
+
+def test_a_view_speaks_for_another_and_shares_the_connections(ledger: SqlLedger) -> None:
+    view = ledger.speaking("oidc:7 (grace@example.com)")
+    assert view.append(decision("a"), actor="Grace Hopper").via == "oidc:7 (grace@example.com)"
+    view.close()
+    assert ledger.append(decision("b"), actor="ada").via is None
+    assert view.verify(trusting=YEAR).signed == 2
