@@ -260,6 +260,10 @@ class Tokens(Protocol):
         """Whether one was ever made, be it revoked or expired since. From then on a name alone does nothing."""
         ...
 
+    def now(self) -> datetime:
+        """The time by which credentials expire: the clock's, or the last record's where that is later."""
+        ...
+
     def create(self, wanted: TokenGrant, *, by: Identity, provider: bool = False) -> tuple[Token, str]:
         """Make a token; returns it, and the text that proves it, which nobody can look up again.
 

@@ -77,6 +77,11 @@ class SqlTokens:
         with self._database.reading() as connection:
             return _any(connection)
 
+    def now(self) -> datetime:
+        """The clock's time, or the last record's where that is later: setting a clock back revives no credential."""
+        with self._database.reading() as connection:
+            return self._now(connection)
+
     def all(self) -> tuple[Token, ...]:
         """Every token that was ever made, the oldest first."""
         with self._database.reading() as connection:
@@ -173,7 +178,6 @@ class SqlTokens:
             )
 
     def _now(self, connection: Connection) -> datetime:
-        """The clock's time, or the last record's where that is later: setting a clock back revives no token."""
         newest = select(records.c.at).order_by(records.c.sequence.desc()).limit(1)
         at = connection.execute(newest).scalar_one_or_none()
         now = self._pen.clock()
