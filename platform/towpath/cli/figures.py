@@ -48,6 +48,8 @@ def _evaluate(_: Entry, facts: Mapping[str, Any]) -> str:
 
 
 def _register(entry: Entry, _: Mapping[str, Any]) -> str:
+    if "version" not in entry.notes:
+        return "not registered"
     return f"{entry.notes.get('registered_model')} version {entry.notes.get('version')}"
 
 
