@@ -31,6 +31,7 @@ from towpath.cli import (
     run,
     schema,
     serve,
+    server,
     show,
     status,
     token,
@@ -122,6 +123,7 @@ for _command, _panel in (
     (gates.gates, _RECORD),
     (schema.schema, _RECORD),
     (doctor.doctor, _PLACE),
+    (server.server, _PLACE),
     (whoami.whoami, _PLACE),
     (up.up, _PLACE),
 ):

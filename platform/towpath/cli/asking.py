@@ -5,6 +5,7 @@ Either way the same request, the same document and the same errors; what a comma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from towpath.core.identity import Identity
     from towpath.project import Project
     from towpath.settings import Settings
+    from towpath.verbs.desk import Desk
     from towpath.verbs.verb import Document, Request, Verb
 
     Asked = TypeVar("Asked", bound=Request)
@@ -41,6 +43,17 @@ def ask(
 
         return remote.ask(settings, verb, asked, by=by)
     return _embedded(settings, verb, asked, by=by, here=here, make=make)
+
+
+def look(perform: Callable[[Asked, Desk], Answered], asked: Asked) -> Answered:
+    """What reading the embedded files says, whoever asks: nothing is changed by it."""
+    from towpath.core.identity import claimed
+    from towpath.verbs.desk import Office
+
+    settings = opening.settings()
+    opening.require_ledger(settings)
+    with output.libraries_on_stderr(), closing(Office.open(settings, served=False)) as office:
+        return perform(asked, office.desk(claimed(settings.actor)))
 
 
 def project(given: str | None) -> str | None:

@@ -10,8 +10,7 @@ from towpath.cli import ledger_options, options, output
 from towpath.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from towpath.core.evidence import Candidate, Record
-    from towpath.ports import Ledger
+    from towpath.core.evidence import Record
 
 app = typer.Typer(help="Legal holds: what must not be removed.", no_args_is_help=True)
 _What = Annotated[str, typer.Argument(metavar="WHAT", help="A project's name, or a candidate's id.")]
@@ -25,17 +24,11 @@ def place(
 
     Example: towpath hold place delays --reason "inquiry of the regulator" --by "Ada Lovelace"
     """
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.stages import holds
+    from towpath.cli import asking
+    from towpath.verbs import custody
 
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        project, candidate = _named(what, ledger)
-    identity = opening.acting(settings, by, Action.HOLD_PLACE, project)
-    with opening.ledger(settings, identity=identity) as ledger:
-        record = holds.place(ledger, project, candidate, reason=reason, actor=identity.person)
-    return _said(record, f"{what} is held", as_json=as_json)
+    done = asking.ask(custody.HOLD_PLACE, custody.PlaceHold(what=what, reason=reason), by=by)
+    return _said(done.record, f"{what} is held", as_json=as_json)
 
 
 @app.command()
@@ -46,17 +39,11 @@ def release(
 
     Example: towpath hold release delays --reason "the inquiry is closed" --by "Ada Lovelace"
     """
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.stages import holds
+    from towpath.cli import asking
+    from towpath.verbs import custody
 
-    settings = opening.settings()
-    with opening.ledger(settings) as ledger:
-        project, candidate = _named(what, ledger)
-    identity = opening.acting(settings, by, Action.HOLD_RELEASE, project)
-    with opening.ledger(settings, identity=identity) as ledger:
-        record = holds.release(ledger, project, candidate, reason=reason, actor=identity.person)
-    return _said(record, f"{what} is held no longer", as_json=as_json)
+    done = asking.ask(custody.HOLD_RELEASE, custody.ReleaseHold(what=what, reason=reason), by=by)
+    return _said(done.record, f"{what} is held no longer", as_json=as_json)
 
 
 @app.command("list")
@@ -65,15 +52,15 @@ def listing(as_json: options.Json = False) -> int:
 
     Example: towpath hold list
     """
-    from towpath.cli import opening
-    from towpath.core.evidence import RecordKind
-    from towpath.stages import holds
+    from towpath.cli import asking
+    from towpath.stages.holds import Hold
+    from towpath.verbs import custody
 
-    with opening.ledger(opening.settings()) as ledger:
-        found = holds.standing(ledger.records(kind=RecordKind.HOLD))
+    said = asking.ask(custody.HOLD_LIST, custody.ListHolds()).holds
     if as_json:
-        output.emit([hold.model_dump(mode="json") for hold in found])
+        output.emit(said)
         return Exit.GOOD
+    found = [Hold.model_validate(one) for one in said]
     table = output.table("held", "since", "by", "reason", "record", right=["record"])
     for hold in found:
         table.add_row(
@@ -81,16 +68,6 @@ def listing(as_json: options.Json = False) -> int:
         )
     output.results().print(table if found else "Nothing is held.")
     return Exit.GOOD
-
-
-def _named(what: str, ledger: Ledger) -> tuple[str, Candidate | None]:
-    """A project of the ledger by its name, else a candidate by what `towpath show` takes."""
-    from towpath.cli import opening
-
-    if what in opening.projects(ledger):
-        return what, None
-    found = opening.candidate(what, ledger)
-    return found.project, found
 
 
 def _said(record: Record, what: str, *, as_json: bool) -> int:

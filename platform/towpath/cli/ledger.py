@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from towpath.cli import ledger_at, ledger_backup, ledger_export, ledger_verify, options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import NotFound
 
 if TYPE_CHECKING:
     from towpath.core.evidence import Record
-    from towpath.ports import Ledger
 
 Kind = Literal["entry", "decision", "incident", "approval", "waiver", "emergency", "attestation", "access", "hold"]
 
@@ -44,47 +41,21 @@ def show(
 
     Example: towpath ledger show 7
     """
-    from towpath.cli import opening
+    from towpath.cli import asking
     from towpath.core.evidence import RecordKind
+    from towpath.verbs import records
 
-    with opening.ledger(opening.settings()) as ledger:
-        if sequence is not None:
-            output.emit(_one(ledger, sequence).model_dump(mode="json"))
-            return Exit.GOOD
-        wanted = None if candidate is None else set(_written_of(candidate, ledger))
-        records = [
-            record
-            for record in ledger.records(kind=RecordKind(kind) if kind else None)
-            if wanted is None or record.digest in wanted or record.body.get("digest") in wanted
-        ]
-    last = list(deque(records, maxlen=limit))
-    if as_json:
-        output.emit([record.model_dump(mode="json") for record in last])
+    if sequence is not None:
+        one = asking.ask(records.LEDGER_RECORD, records.AskRecord(sequence=sequence))
+        output.emit(one.record.model_dump(mode="json"))
         return Exit.GOOD
-    _print_records(last, len(records))
+    wanted = records.ListRecords(candidate=candidate, kind=RecordKind(kind) if kind else None, last=limit)
+    found = asking.ask(records.LEDGER_RECORDS, wanted)
+    if as_json:
+        output.emit([record.model_dump(mode="json") for record in found.records])
+        return Exit.GOOD
+    _print_records(found.records, found.total or 0)
     return Exit.GOOD
-
-
-def _written_of(named: str, ledger: Ledger) -> list[str]:
-    """The digests of the entries of a candidate that has some, else of what incidents and decisions call by that id."""
-    from towpath.cli import opening
-
-    try:
-        return [entry.digest for entry in opening.candidate(named, ledger).entries]
-    except NotFound:
-        by_name = [record.digest for record in ledger.records(candidate=named)]
-        if not by_name:
-            raise
-        return by_name
-
-
-def _one(ledger: Ledger, sequence: int) -> Record:
-    found = next(iter(ledger.records(after=sequence - 1)), None)
-    if found is None or found.sequence != sequence:
-        raise NotFound(
-            f"The ledger has no record {sequence}.", value=sequence, hint="`towpath ledger show` lists the last."
-        )
-    return found
 
 
 def _print_records(records: list[Record], total: int) -> None:

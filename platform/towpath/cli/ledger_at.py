@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,17 +27,10 @@ def at(
 
     Example: towpath ledger at 2026-06-30T12:00 delays
     """
-    from towpath.cli import opening
-    from towpath.stages.succession import require_whole
-    from towpath.stages.timeline import served
+    from towpath.cli import asking
+    from towpath.verbs import custody
 
-    moment = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    with opening.ledger(opening.settings()) as ledger:
-        require_whole(ledger.verify())
-        named = opening.project_name(project, ledger)
-        records = list(ledger.records(project=named))
-        names = [named] if named is not None else opening.projects(ledger)
-    found = [served(records, name, moment) for name in names]
+    found = asking.ask(custody.LEDGER_AT, custody.AskServed(time=time, project=asking.project(project))).served
     if as_json:
         output.emit([item.model_dump(mode="json") for item in found])
         return Exit.GOOD

@@ -10,7 +10,7 @@ import typer
 
 from towpath.cli import ledger_options, options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput, IntegrityError, NotFound, Unwritable
+from towpath.core.errors import BadInput, Unwritable
 
 if TYPE_CHECKING:
     from towpath.ledger.checkpoints import Checkpoint
@@ -44,6 +44,8 @@ def verify(
     from towpath.cli import opening
 
     settings = opening.settings()
+    if settings.server is not None and file is None:
+        return _asked(checkpoint, keys, as_json=as_json)
     trusted = wiring.trusted_keys(settings, keys)
     kept = [_read(path, trusted) for path in checkpoint or ()]
     found = _exported(file, trusted, kept) if file is not None else _own(settings, kept, keys)
@@ -65,42 +67,45 @@ def checkpoint(
 
     Example: towpath ledger checkpoint --out june.txt
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.ledger import checkpoints
+    from towpath.cli import asking
+    from towpath.verbs import custody
 
-    settings = opening.settings()
-    identity = opening.acting(settings, by, Action.LEDGER_CHECKPOINT)
-    with opening.ledger(settings, identity=identity) as ledger:
-        found = ledger.verify()
-        if found.verdict is not None:
-            raise IntegrityError(
-                f"The ledger is not whole ({found.verdict.kind}): {found.verdict.what}",
-                gate="integrity.ledger",
-                value=str(found.verdict.sequence),
-                hint="`towpath ledger verify` says more.",
-            )
-        first, last = next(iter(ledger.records()), None), ledger.head()
-        if first is None or last is None:
-            raise NotFound("The ledger has no record yet.", hint="Run `towpath run` or `towpath demo`.")
-        made = checkpoints.checkpoint_of(first, last)
-        text = checkpoints.write(made, wiring.open_keys(settings))
+    made = asking.ask(custody.LEDGER_CHECKPOINT, custody.MakeCheckpoint(), by=by)
+    text = made.note
     if out is not None:
         try:
             out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise Unwritable(f"{out} cannot be written: {error.strerror}.", value=str(out)) from error
     if as_json:
-        output.emit({"records": made.size, "head": made.head, "at": made.at, "origin": made.origin, "note": text})
+        output.emit(made.body)
     elif out is None:
         output.results().print(text, end="", soft_wrap=True, markup=False, highlight=False)
     else:
         output.results().print(
-            f"Checkpoint of {made.size:,} records in {out}. Keep it where nobody who runs this installation can write.",
+            f"Checkpoint of {made.records:,} records in {out}. "
+            "Keep it where nobody who runs this installation can write.",
             soft_wrap=True,
         )
     return Exit.GOOD
+
+
+def _asked(checkpoint: list[Path] | None, keys: Path | None, *, as_json: bool) -> int:
+    """The server's word that its record is whole. Whoever does not take it exports the record, and verifies that."""
+    from towpath.cli import asking
+    from towpath.verbs import records
+
+    if checkpoint or keys is not None:
+        raise BadInput(
+            "A server does not compare itself with what you keep.",
+            hint="Verify an export of its record here: towpath ledger verify --file EXPORT --checkpoint FILE.",
+        )
+    said = asking.ask(records.LEDGER_VERIFY, records.VerifyLedger())
+    if as_json:
+        output.emit(said.body)
+    else:
+        _print(records.verification(said), [])
+    return Exit.GOOD if said.whole else Exit.INTEGRITY
 
 
 def _own(settings: Settings, kept: Sequence[Checkpoint], keys: Path | None) -> Verification:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from towpath.cli import ledger_options, options, output
 from towpath.cli.exits import Exit
 from towpath.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from towpath.stages.retention import Removal
 
 app = typer.Typer(help="Remove stored files that nothing needs any more.", no_args_is_help=True)
 _LEAST_DAYS = 1
@@ -30,29 +28,22 @@ def apply(
 
     Example: towpath retention apply --older-than 400d --dry-run
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.core.access import Action
-    from towpath.stages import retention
+    from towpath.cli import asking, opening
+    from towpath.verbs import custody
 
-    settings = opening.settings()
-    before = wiring.now() - _age(older_than)
-    objects, log = wiring.open_objects(settings), wiring.open_log_days(settings)
-    if dry_run:
-        with opening.ledger(settings) as ledger:
-            found = retention.plan(ledger, objects, log, before=before)
-        if as_json:
-            output.emit([_document(removal) for removal in found.removals])
-        else:
-            _print(found.removals)
-        return Exit.GOOD
-    identity = opening.acting(settings, by, Action.RETENTION_APPLY)
-    with opening.ledger(settings, identity=identity) as ledger:
-        written = retention.apply(ledger, objects, log, before=before, actor=identity.person)
-    if as_json:
-        output.emit([record.model_dump(mode="json") for record in written])
+    asked = custody.ApplyRetention(older_than=_age(older_than), dry_run=dry_run)
+    if dry_run and opening.settings().server is None:
+        found = asking.look(custody.apply_retention, asked)  # the files can be read anyhow
     else:
-        output.results().print(f"{len(written):,} removed, each with a record. `towpath retention list` lists them.")
+        found = asking.ask(custody.RETENTION_APPLY, asked, by=by)
+    if as_json:
+        output.emit(found.removals if dry_run else [record.model_dump(mode="json") for record in found.records])
+    elif dry_run:
+        _print(found.removals)
+    else:
+        output.results().print(
+            f"{len(found.records):,} removed, each with a record. `towpath retention list` lists them."
+        )
     return Exit.GOOD
 
 
@@ -86,21 +77,9 @@ def _age(text: str) -> timedelta:
     return timedelta(days=int(found[1]))
 
 
-def _document(removal: Removal) -> dict[str, object]:
-    return {
-        "project": removal.project,
-        "what": removal.what,
-        "kind": removal.kind,
-        "name": removal.name,
-        "subject": removal.subject,
-        "candidates": list(removal.candidates),
-        "size": removal.size,
-    }
-
-
-def _print(removals: tuple[Removal, ...]) -> None:
+def _print(removals: Sequence[Mapping[str, Any]]) -> None:
     table = output.table("project", "kind", "name", "subject", "size", right=["size"])
     for removal in removals:
-        size = output.size(removal.size) if removal.size is not None else ""
-        table.add_row(removal.project, removal.kind, removal.name, removal.subject, size)
+        size = output.size(removal["size"]) if removal["size"] is not None else ""
+        table.add_row(removal["project"], removal["kind"], removal["name"], removal["subject"], size)
     output.results().print(table if removals else "Nothing is that old and needed by nothing.")

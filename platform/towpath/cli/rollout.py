@@ -9,7 +9,7 @@ import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput, NotFound
+from towpath.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,22 +193,14 @@ def mirror(project: options.Project = None, as_json: options.Json = False) -> in
 
     Example: towpath rollout mirror
     """
-    from towpath import wiring
-    from towpath.cli import opening
-    from towpath.cli.rollout_opening import acting_in
-    from towpath.core.access import Action
-    from towpath.stages.succession import mirror as show
+    from towpath.cli import asking
+    from towpath.verbs import promotions
 
-    settings = opening.settings()
-    name, identity = acting_in(settings, project, None, Action.RECONCILE)
-    with opening.ledger(settings, identity=identity) as ledger, output.libraries_on_stderr():
-        decision = show(ledger, lambda: wiring.open_models(settings), name)
-    if decision is None:
-        raise NotFound(f"Project {name} has no champion.", value=name, hint="`towpath promote` makes the first.")
+    found = asking.ask(promotions.ROLLOUT_MIRROR, promotions.Mirror(project=asking.one_project(project)))
     if as_json:
-        output.emit({"project": name, "champion": decision.candidate, "decision": decision.hash})
+        output.emit(found.body)
     else:
-        output.results().print(f"MLflow shows {decision.candidate} as the champion of {name}.", soft_wrap=True)
+        output.results().print(f"MLflow shows {found.champion} as the champion of {found.project}.", soft_wrap=True)
     return Exit.GOOD
 
 

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
 
 from anyio import to_thread
@@ -109,10 +109,10 @@ class Doorkeeper:
     def _known_by(self, scope: Scope, headers: Mapping[bytes, bytes], token: str | None) -> Identity:
         office = self._office
         doors = Doors(tokens=office.tokens, provider=office.provider, server=not self._config.loopback)
-        claim = None
+        claim = unquote(_text(headers.get(ACTOR, b""))) or None
         if token is None and not doors.closed:
             _require_local(headers)
-            claim = _text(headers.get(ACTOR, b"")) or (office.settings.actor if scope["method"] == "GET" else None)
+            claim = claim or (office.settings.actor if scope["method"] == "GET" else None)
         return identify(doors, token, claim=claim, now=office.clock())
 
     def _too_often(self, wait: float) -> Refused:

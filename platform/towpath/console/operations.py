@@ -18,8 +18,8 @@ from towpath.verbs.table import VERBS
 from towpath.verbs.verb import Verb
 
 Endpoint = Callable[..., Awaitable[Response]]
-_READING: Final = (401, 403, 404, 409, 422, 429, 500, 503)
-_CHANGING: Final = (400, *_READING[:4], 408, 413, 415, *_READING[4:])
+_READING: Final = (400, 401, 403, 404, 405, 409, 422, 429, 500, 503)
+_CHANGING: Final = (*_READING[:6], 408, 413, 415, *_READING[6:])
 KEY: Final = Header(
     alias="Idempotency-Key",
     min_length=1,

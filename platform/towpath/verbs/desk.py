@@ -110,8 +110,12 @@ class Desk:
 
     def projects(self) -> list[str]:
         """The projects of which the ledger holds anything, and which may be read."""
+        return sorted(name for name in self.every_project() if self.reads(name))
+
+    def every_project(self) -> set[str]:
+        """Those too that may not be read: for asking whether somebody may."""
         found = {record.project for record in self.ledger.records() if record.kind is not RecordKind.ACCESS}
-        return sorted(name for name in found - {EVERY_PROJECT} if self.reads(name))
+        return found - {EVERY_PROJECT}
 
     def candidate(self, named: str) -> Candidate:
         """The candidate of that id, or of at least 4 digits of its digest. Raises `NotFound`.

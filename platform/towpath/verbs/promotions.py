@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from towpath.core.access import Action
-from towpath.core.errors import BadInput, TowpathError
+from towpath.core.errors import BadInput, NotFound, TowpathError
 from towpath.stages.promote import promote as decide
 from towpath.stages.rollback import rollback as roll_back
 from towpath.stages.succession import mirror
@@ -110,6 +110,31 @@ def rollback(asked: Rollback, desk: Desk) -> RolledBack:
     )
 
 
+class Mirror(Request):
+    """Of a project's champion."""
+
+    project: str = Field(max_length=200)
+
+
+class Mirrored(Document):
+    """What MLflow shows now. `decision`: the hash of the record that made it the champion."""
+
+    project: str
+    champion: str
+    decision: str
+
+
+def mirror_champion(asked: Mirror, desk: Desk) -> Mirrored:
+    """Raises `NotFound` for a project without a champion."""
+    from towpath import wiring
+
+    project = known(asked.project, desk)
+    decision = mirror(desk.ledger, lambda: wiring.open_models(desk.office.settings), project)
+    if decision is None:
+        raise NotFound(f"Project {project} has no champion.", value=project, hint="`towpath promote` makes the first.")
+    return Mirrored(project=project, champion=decision.candidate, decision=decision.hash)
+
+
 PROMOTE: Final = Verb(
     name="promote",
     about="Make a candidate the champion, if every gate allows it; the decision is recorded either way.",
@@ -130,7 +155,18 @@ ROLLBACK: Final = Verb(
     project=in_project,
     path="/v1/projects/{project}/rollback",
 )
+ROLLOUT_MIRROR: Final = Verb(
+    name="rollout-mirror",
+    about="Let MLflow show the champion that the ledger has.",
+    action=Action.RECONCILE,
+    request=Mirror,
+    answer=Mirrored,
+    perform=mirror_champion,
+    project=in_project,
+    path="/v1/projects/{project}/rollout/mirror",
+)
 VERBS: Final = (
+    ROLLOUT_MIRROR,
     PROMOTE,
     ROLLBACK,
 )

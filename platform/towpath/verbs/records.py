@@ -12,9 +12,13 @@ from towpath.core.access import Action
 from towpath.core.errors import BadInput, NotFound
 from towpath.core.evidence import Record, RecordKind
 from towpath.core.identity import EVERY_PROJECT
+from towpath.core.tampering import Tampering
+from towpath.ports import Fault, Verification
 from towpath.verbs import pages
 from towpath.verbs.desk import Desk
 from towpath.verbs.verb import Document, Page, Request, Verb
+
+_MOST: Final = 500
 
 
 class ListRecords(Page):
@@ -26,7 +30,7 @@ class ListRecords(Page):
     project: str | None = Field(default=None, max_length=200)
     candidate: str | None = Field(default=None, max_length=200, description="What is written of one candidate.")
     kind: RecordKind | None = None
-    last: int | None = Field(default=None, ge=1, le=500)
+    last: int | None = Field(default=None, ge=1, description="At most 500 of a server.")
 
 
 class Records(Document):
@@ -66,10 +70,10 @@ class Verified(Document):
 
     whole: bool
     records: int
-    head: str | None
     signed: int
-    faults: list[FaultFound]
+    head: str | None
     verdict: FaultFound | None
+    faults: list[FaultFound]
 
 
 def list_records(asked: ListRecords, desk: Desk) -> Records:
@@ -77,6 +81,8 @@ def list_records(asked: ListRecords, desk: Desk) -> Records:
     if asked.last is not None:
         if asked.cursor is not None:
             raise BadInput("The last records are one page.", hint="Ask for `last`, or go by `cursor`.")
+        if desk.served and asked.last > _MOST:
+            raise BadInput(f"A server gives the last {_MOST} at most.", value=asked.last, valid=[f"1 to {_MOST}"])
         found = list(_matching(asked, desk, after=0))
         return Records(records=list(deque(found, maxlen=asked.last)), next=None, total=len(found))
     of = pages.listing("records", asked.model_dump(include={"project", "candidate", "kind"}))
@@ -98,10 +104,10 @@ def verify_ledger(_: VerifyLedger, desk: Desk) -> Verified:
     return verified(desk.ledger.verify())
 
 
-def verified(found: Any) -> Verified:
+def verified(found: Verification) -> Verified:
     """A verification as a document."""
 
-    def fault(one: Any) -> FaultFound:
+    def fault(one: Fault) -> FaultFound:
         return FaultFound(record=one.sequence, what=one.what, kind=one.kind.value if one.kind is not None else None)
 
     return Verified(
@@ -111,6 +117,21 @@ def verified(found: Any) -> Verified:
         signed=found.signed,
         faults=[fault(one) for one in found.faults],
         verdict=fault(found.verdict) if found.verdict is not None else None,
+    )
+
+
+def verification(said: Verified) -> Verification:
+    """What a document says of a verification."""
+
+    def fault(one: FaultFound) -> Fault:
+        return Fault(sequence=one.record, what=one.what, kind=Tampering(one.kind) if one.kind is not None else None)
+
+    return Verification(
+        records=said.records,
+        head=said.head,
+        faults=tuple(fault(one) for one in said.faults),
+        verdict=fault(said.verdict) if said.verdict is not None else None,
+        signed=said.signed,
     )
 
 
@@ -148,8 +169,13 @@ def _one(asked: AskRecord, desk: Desk) -> Record:
     return found
 
 
-def _of_records(asked: ListRecords, _: Desk) -> str:
-    return asked.project if asked.project is not None else EVERY_PROJECT
+def _of_records(asked: ListRecords, desk: Desk) -> str:
+    if asked.project is not None or asked.candidate is None:
+        return asked.project or EVERY_PROJECT
+    try:
+        return desk.candidate(asked.candidate).project
+    except NotFound:
+        return EVERY_PROJECT
 
 
 def _of_record(asked: AskRecord, desk: Desk) -> str:
