@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -205,6 +205,8 @@ def _agreement(told: list[Told], settings: Settings, people: People, show: Show)
     show.say("\nWho agreed", style="bold")
     show.say(f"  submitted by       {people.ada.person}")
     show.say(f"  approved by        {approved or 'nobody'}")
-    show.say(f"  promoted by        {current.decision.actor}")
+    rollout: Any = current.decision.body.get("rollout")
+    started = f", in the rollout that {rollout['inputs']['before']['started_by']} started" if rollout else ""
+    show.say(f"  promoted by        {current.decision.actor}{started}")
     show.say(f"  act as Grace       export TOWPATH_TOKEN=$(cat {people.token(GRACE)})")
     show.say(f"  act as Ada         export TOWPATH_TOKEN=$(cat {people.token(ADA)})")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from towpath.stages.work import Work
 
 REASON = "first champion of the demo: every gate passed on its holdout"
-APPROVED = "read its model card: every gate passed, and it is fair to every carrier"
+APPROVED = "every gate passed, and its model card says where it is weak"
 WEAKENED = "a demo of what the canary sees when the gates see nothing"
 
 

@@ -32,10 +32,10 @@ def drawn(found: Shown) -> None:
 
 
 def brief(found: Standing | None) -> str:
-    """A cell: `1 of 1`, `0 of 2: missing`, or nothing where nobody has to agree."""
+    """A cell: `0 of 2 agreed`, or nothing where nobody has to agree."""
     if found is None or (found.met and not found.needed):
         return ""
-    return f"{len(found.counted)} of {found.needed}" + ("" if found.met else ", missing")
+    return f"{len(found.counted)} of {found.needed} agreed"
 
 
 def draw(found: Standing | None) -> None:

@@ -46,25 +46,23 @@ def _asked(project: str | None) -> Status:
 
 
 def _print(found: Status) -> None:
-    from towpath.cli import standing_shown
 
     console = output.results()
     if not found.candidates:
         of = f" of {found.project}" if found.project else ""
         console.print(f"No candidate{of} yet. Make one: towpath run", soft_wrap=True)
     else:
-        table = output.table("candidate", "stage", "outcome", "model", "as of", "when", "who", "approvals", "decision")
+        table = output.table("candidate", "stage", "outcome", "model", "as of", "when", "who", "decision")
         for item in found.candidates:
             table.add_row(
                 item.candidate,
                 item.stage,
                 output.badge(item.outcome),
                 f"version {item.version}" if item.version else ", ".join(item.refused_by),
-                _minute(item.as_of),
+                _minute(item.as_of).removesuffix(" 00:00"),
                 _minute(item.at),
                 item.actor,
-                standing_shown.brief(standing_shown.read(item.approvals)),
-                "champion" if item.champion else output.badge(item.decision or ""),
+                "champion" if item.champion else output.badge(item.decision) if item.decision else _awaits(item),
             )
         console.print(table)
     for one in found.emergencies:
@@ -78,6 +76,13 @@ def _print(found: Status) -> None:
         for finding in incident.findings:
             where = f"{finding['code']} at {incident.stage}: {finding['reason']}"
             console.print(f"Incident {incident.sequence}, {_minute(incident.at)}, {where}", soft_wrap=True)
+
+
+def _awaits(item: Any) -> str:
+    """How many have agreed to a registered candidate that nobody has decided on yet."""
+    from towpath.cli import standing_shown
+
+    return standing_shown.brief(standing_shown.read(item.approvals))
 
 
 def _minute(at: Any) -> str:
