@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ def test_a_look_puts_back_and_what_it_only_tells_fails_the_run(
     with small.opened(whole.project, state) as work:
         small.crown(whole.candidate, work)
     project = str(whole.project)
+    for module in ("cli.reconciling", "stages.reconcile_look"):  # what may be work under way is not waited for
+        monkeypatch.setattr(f"towpath.{module}.SETTLE", timedelta())
     assert flows.run("reconcile_tick", project).result() == "flights: everything is as the ledger decided."
     client = wiring.open_models(small.settings(state)).client  # type: ignore[attr-defined]
     client.delete_registered_model_alias("flights", names.ALIAS_CHAMPION)
@@ -40,8 +43,6 @@ def test_a_look_puts_back_and_what_it_only_tells_fails_the_run(
     (event,) = flows.events("towpath.reconcile")
     assert (event["payload"]["codes"], event["payload"]["told"]) == (["reconcile.alias"], 0)
     monkeypatch.setattr("towpath.adapters.gateways_http.HttpGateways", Elsewhere)
-    monkeypatch.setattr("towpath.cli.reconciling.SETTLE", wiring.timedelta())
-    monkeypatch.setattr("towpath.stages.reconcile_look.SETTLE", wiring.timedelta())
     monkeypatch.setenv("TOWPATH_GATEWAYS", "http://127.0.0.1:9")
     ended = flows.run("reconcile_tick", project)
     assert (ended.type.value, ended.name) == ("FAILED", "Drifted")

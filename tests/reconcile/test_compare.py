@@ -149,18 +149,27 @@ def test_former_champions_may_be_without_a_decision_that_was_never_shown() -> No
 
 
 @pytest.mark.parametrize(
-    ("alias", "decision", "lagging"),
-    [("1", "", True), (None, "", False), ("1", "d2", True), ("3", "", False), ("2", "", True)],
+    ("alias", "decision", "lagging", "doubtful"),
+    [
+        ("1", "", True, False),
+        ("2", "", True, False),
+        ("1", "d2", False, True),
+        (None, "", False, False),
+        ("3", "", False, False),
+        ("3", "d2", False, False),
+    ],
 )
-def test_a_registry_that_was_not_shown_the_last_decision_lags(alias: str | None, decision: str, lagging: bool) -> None:
+def test_a_registry_that_was_not_shown_the_last_decision_lags(
+    alias: str | None, decision: str, lagging: bool, doubtful: bool
+) -> None:
     """What only looks so (an alias on a third version, or none where there was a champion before) was moved."""
     made, fresh = registry(), WANTED.model_copy(update={"fresh": True})
     made.tag(NAME, "2", {names.TAG_DECISION: decision, names.TAG_OUTCOME: "PROMOTE" if decision else "PASS"})
     made.point(NAME, names.ALIAS_CHAMPION, alias)
     drifts = compare(Wanted(models=fresh), found(made))
     assert drifts
-    assert {one.lagging for one in drifts} == {lagging}
-    assert not any(one.lagging for one in compare(Wanted(models=WANTED), found(made)))
+    assert {(one.lagging, one.doubtful) for one in drifts} == {(lagging, doubtful)}
+    assert not any(one.lagging or one.doubtful for one in compare(Wanted(models=WANTED), found(made)))
 
 
 @pytest.mark.parametrize(

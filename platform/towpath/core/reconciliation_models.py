@@ -104,8 +104,8 @@ def models_drift(wanted: WantedModels, found: FoundModels) -> Iterator[Drift]:
     if gone:
         yield from (_version(wanted.of(one), wanted, found) for one in dict.fromkeys(gone))
         return
-    lagging = _lagging(wanted, found)
-    yield from _alias(names.ALIAS_CHAMPION, wanted.champion, wanted, found, lagging=lagging)
+    lagging, showing = _showing(wanted, found)
+    yield from _alias(names.ALIAS_CHAMPION, wanted.champion, wanted, found, lagging=lagging, showing=showing)
     yield from _alias(names.ALIAS_CANDIDATE, wanted.candidate, wanted, found)
     for one in wanted.versions:
         held = found.holding(one)
@@ -157,7 +157,13 @@ def _version(one: WantedVersion, wanted: WantedModels, found: FoundModels) -> Dr
 
 
 def _alias(
-    alias: str, version: str | None, wanted: WantedModels, found: FoundModels, *, lagging: bool = False
+    alias: str,
+    version: str | None,
+    wanted: WantedModels,
+    found: FoundModels,
+    *,
+    lagging: bool = False,
+    showing: bool = False,
 ) -> Iterator[Drift]:
     assert found.aliases is not None
     held = found.holding(wanted.of(version)) if version else None
@@ -170,7 +176,7 @@ def _alias(
             wanted=f"version {right}" if right else _ABSENT,
             found=f"version {shown}" if shown else _ABSENT,
             restorable=True,
-            doubtful=alias == names.ALIAS_CANDIDATE and _registering(shown, wanted, found),
+            doubtful=showing or (alias == names.ALIAS_CANDIDATE and _registering(shown, wanted, found)),
             lagging=lagging,
             known=f"{_KNOWN} of an alias, nor when it was moved",
         )
@@ -183,17 +189,20 @@ def _registering(shown: str | None, wanted: WantedModels, found: FoundModels) ->
     return held is not None and held.run_id not in known and found.at - held.created_at < REGISTERING
 
 
-def _lagging(wanted: WantedModels, found: FoundModels) -> bool:
-    """Whether the registry looks as if nobody had shown it the last decision yet."""
+def _showing(wanted: WantedModels, found: FoundModels) -> tuple[bool, bool]:
+    """Whether nobody has shown the registry the last decision yet, and whether somebody may be about to.
+
+    Tags are set first and the alias after them: with its tags there, an alias that is late is so for a moment only.
+    """
     assert found.aliases is not None
     if not wanted.fresh or wanted.champion is None:
-        return False
+        return False, False
     now = wanted.of(wanted.champion)
     held, shown = found.holding(now), found.aliases.get(names.ALIAS_CHAMPION)
     before = found.holding(wanted.of(wanted.before)) if wanted.before else None
     unshown = held is not None and held.tags.get(names.TAG_DECISION, "") != now.tags[names.TAG_DECISION][0]
-    right = (held.version if held else None, before.version if before else None)
-    return shown in right and (unshown or shown != right[0])
+    old = before.version if before else None
+    return unshown and shown in (held and held.version, old), not unshown and shown == old
 
 
 def _tags(one: WantedVersion, held: FoundVersion, wanted: WantedModels, *, lagging: bool) -> Iterator[Drift]:
