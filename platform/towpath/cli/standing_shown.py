@@ -32,10 +32,10 @@ def drawn(found: Shown) -> None:
 
 
 def brief(found: Standing | None) -> str:
-    """A cell: `0 of 2 agreed`, or nothing where nobody has to agree."""
+    """A cell: `0/2 agreed`, or nothing where nobody has to agree."""
     if found is None or (found.met and not found.needed):
         return ""
-    return f"{len(found.counted)} of {found.needed} agreed"
+    return f"{len(found.counted)}/{found.needed} agreed"
 
 
 def draw(found: Standing | None) -> None:
