@@ -24,14 +24,14 @@ from path import small
 from towpath import wiring
 from towpath.core import judge
 from towpath.core.evidence import Candidate
-from towpath.core.rollout import Phase, Rollout, policy_digest
-from towpath.core.rollout_decision import Command, Order
+from towpath.core.rollout import Phase, Rollout, Telemetry, policy_digest
+from towpath.core.rollout_decision import Command, Inputs, Order, Reason, Verdict, compose
 from towpath.core.rollout_orders import begin
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.ports import Draft, Ledger, Rollouts
 from towpath.project import load
 from towpath.settings import Settings
-from towpath.stages.canary import opening
+from towpath.stages.canary import draft, opening
 from towpath.stages.canary_start import contender
 from towpath.stages.verdict import gathered, governance
 from towpath.stages.work import candidate_of, champion
@@ -63,14 +63,16 @@ class Built:
     challenger: Candidate
 
 
-def build(folder: Path, *, changed: Callable[[Path], None] = lambda _: None, **ports: Any) -> Built:
+def build(
+    folder: Path, *, changed: Callable[[Path], None] = lambda _: None, rollout: str = ROLLOUT, **ports: Any
+) -> Built:
     """Go the path twice: the first model is the champion, the second may become it.
 
-    `changed` edits the project; `ports` stand in for those that the path is gone with.
+    `changed` edits the project, `rollout` is its charter's; `ports` stand in for those that the path is gone with.
     """
     project, state = small.build(folder / PROJECT), folder / "state"
     changed(project)
-    small.edit(project / "charter.yaml", "monitoring:", ROLLOUT)
+    small.edit(project / "charter.yaml", "monitoring:", rollout)
     with small.opened(project, state, **ports) as work:
         first = small.walk(work)
         small.crown(first, work)
@@ -103,7 +105,7 @@ class House:
         after = before.model_copy(
             update={"weight": weight, "phase": phase, "generation": before.generation + 1, "step": 1, **more}
         )
-        self.rollouts.advance(before, after, _note(after), actor="tester")
+        self.rollouts.advance(before, after, _note(self.ledger, before, after), actor="tester")
         self.rollouts.renew(after.rollout_id, after.generation, now + lease)
         return after
 
@@ -144,26 +146,12 @@ def started(policy: RolloutPolicy, incumbent: Candidate, challenger: Candidate, 
     )
 
 
-def _note(rollout: Rollout) -> Draft:
-    """A record beside the row, as the controller writes one for every move."""
-    from towpath.core import digest as digests
-    from towpath.core.evidence import RecordKind
-
-    body = {
-        "verdict": "HOLD",
-        "rollout": rollout.rollout_id,
-        "generation": rollout.generation,
-        "weight": rollout.weight,
-    }
-    return Draft(
-        kind=RecordKind.DECISION,
-        project=rollout.project,
-        candidate=rollout.challenger.candidate,
-        stage="canary",
-        key=digests.of_json(body),
-        digest=digests.of_json(body),
-        body=body,
-    )
+def _note(ledger: Ledger, before: Rollout, after: Rollout) -> Draft:
+    """The decision beside the row, as the controller writes one for every move."""
+    command = Command(order=Order.RESUME, author="tester", reason="the test wants it there")
+    inputs = Inputs(before=before, look=None, telemetry=Telemetry(), now=datetime.now(UTC), command=command)
+    moved = {"verdict": Verdict.CONTINUE, "reason_code": Reason.MANUAL, "reason": command.reason}
+    return draft(ledger, compose(after, inputs, None, **moved))  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from gateway import served
 from gateway.load import load
 from gateway.mortal import BAKED, HALF, NOTHING, Committed, aircraft, check, inside, lived
 from gateway.served import PROJECT, SALT, Built, House, Served
-from path import small
 from towpath import wiring
 from towpath.cli.rollout_opening import open_canary
 from towpath.core.identity import claimed
@@ -60,20 +58,22 @@ STORY = [
 
 
 @pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Registered by QUICK: a charter that is edited afterwards starts nothing."""
+    return served.build(tmp_path_factory.mktemp("quick"), rollout=QUICK)
+
+
+@pytest.fixture(scope="module")
 def flights(built: Built) -> list[dict[str, Any]]:
     return aircraft(built)
 
 
 @pytest.fixture
-def ports(house: House, tmp_path: Path) -> Iterator[CanaryPorts]:
+def ports(house: House) -> Iterator[CanaryPorts]:
     """A rollout by QUICK, just started; nobody controls it yet."""
-    project = tmp_path / PROJECT
-    shutil.copytree(house.project, project)
-    small.edit(project / "charter.yaml", served.ROLLOUT, QUICK)
-    house.project = project
     found = open_canary(house.settings, identity=claimed("ada"))
     given = {"author": "ada", "reason": "a newer model", "now": wiring.now(), "salt": SALT}
-    start(house.built.challenger, read(project), found, **given)  # type: ignore[arg-type]
+    start(house.built.challenger, read(house.project), found, **given)  # type: ignore[arg-type]
     yield found
     found.close()
 
