@@ -188,6 +188,7 @@ def _registered_once(work: Work) -> None:
     client = work.ports.models.client  # type: ignore[attr-defined]
     (version,) = client.search_model_versions(f"name = '{work.name}'")
     entry = next(record for record in small.records(work.ports.ledger) if record.stage == Stage.REGISTER)
+    assert len(small.records(work.ports.ledger, RecordKind.ATTESTATION)) == 1
     assert version.tags[names.TAG_CANDIDATE] == entry.digest
     found = work.ports.models.by_alias(work.name, names.ALIAS_CANDIDATE)
     assert found is not None
