@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from console.candidates import attested
 from console.conftest import PROJECT, ROOT, Server, Town, served
 from rollout import house
 from towpath import wiring
@@ -349,7 +350,7 @@ def test_a_rollout_is_started_paused_and_explained_without_the_project_s_folder(
     ended = fresh.ask("POST", f"{orders}/abort", WHY, who=MANAGER)
     assert ended.json.get("to_state") == "aborted", ended.text
     with closing(wiring.open_ledger(fresh.town.settings)) as ledger:
-        challenger = house.registered(ledger, 30, charter=house.declared(risk="low"))
+        challenger = attested(ledger, wiring.open_keys(fresh.town.settings), 30)
     begun = fresh.ask("POST", f"/v1/candidates/{challenger.id}/rollout/start", WHY, who=MANAGER)
     assert begun.status == 200, begun.text
     rollout = begun.json["rollout_id"]

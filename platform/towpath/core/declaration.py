@@ -18,7 +18,10 @@ def _duration(value: object) -> object:
         match = re.fullmatch(r"(\d+)([smhdw])", value.strip())
         if match is None:
             raise ValueError(f"{value!r} is no duration; write a whole number and s, m, h, d or w, for example 31d")
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        try:
+            return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        except OverflowError as error:
+            raise ValueError(f"{value!r} is longer than any duration here") from error
     return value
 
 

@@ -22,6 +22,7 @@ from towpath.verbs.verb import Document, Request, Verb
 
 LEAST: Final = timedelta(days=1)
 """The youngest that is ever removed."""
+_MOST: Final = timedelta(days=36_500)
 
 
 class PlaceHold(Request):
@@ -119,7 +120,7 @@ def apply_retention(asked: ApplyRetention, desk: Desk) -> RetentionApplied:
     """Never what is held, and never the record."""
     from towpath import wiring
 
-    if asked.older_than < LEAST:
+    if not LEAST <= asked.older_than <= _MOST:
         raise BadInput(
             f"{asked.older_than} is no age.", value=str(asked.older_than), hint="Give days, at least one: 400d."
         )
