@@ -132,7 +132,7 @@ def unfit_to_confirm(who: Signatory, author: str, opened: Signatory, by: frozens
         return why
     if (why := involved(who, (opened.person,), what="opened it")) is not None:
         return why
-    if opened.issued_by is not None and eyes(opened.issued_by) == eyes(who.person):
+    if eyes(who.person) in {eyes(person) for person in (opened.issued_by, *opened.issuers) if person is not None}:
         return f"the token of {opened.person}, who opened it, was made by {who.person}"
     if involved(who, by) is not None and involved(opened, by) is not None:
         return "both submitted it, or hold tokens made by who did; one of the two must not have"

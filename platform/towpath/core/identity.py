@@ -48,7 +48,8 @@ class Identity(BaseModel):
     """Who acts. `person` is what the ledger names as the actor, and what four eyes are counted by.
 
     `account` is the name under which the credential is known, `credential` its id (of a token), `issued_by` the person
-    who made the credential, where that is known. `grants`: roles by project, `EVERY_PROJECT` for all.
+    who made the credential, where that is known, `issuers` those who made the credential that it was made with, and so
+    on. `grants`: roles by project, `EVERY_PROJECT` for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,7 @@ class Identity(BaseModel):
     proof: Proof
     credential: str = ""
     issued_by: str | None = None
+    issuers: tuple[str, ...] = ()
     grants: Mapping[str, frozenset[Role]]
 
     @model_validator(mode="after")

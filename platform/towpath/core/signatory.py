@@ -15,7 +15,8 @@ from towpath.core.identity import Identity, Kind, Proof, Role
 class Signatory(BaseModel):
     """The person behind an approval, a waiver or an emergency: part of each such record's body.
 
-    `roles`: those in the project at that time. `issued_by`: who made the credential, where that is known.
+    `roles`: those in the project at that time. `issued_by`: who made the credential, where that is known; `issuers`:
+    who made the credential of that person, and so on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +27,7 @@ class Signatory(BaseModel):
     proof: Proof
     credential: str = ""
     issued_by: str | None = None
+    issuers: tuple[str, ...] = ()
     roles: tuple[Role, ...]
 
 
@@ -38,6 +40,7 @@ def signed(identity: Identity, project: str) -> dict[str, Any]:
         "proof": identity.proof,
         "credential": identity.credential,
         "issued_by": identity.issued_by,
+        "issuers": identity.issuers,
         "roles": tuple(sorted(identity.roles(project))),
     }
 
@@ -70,6 +73,8 @@ def involved(who: Signatory, by: Collection[str], *, what: str = "submitted it")
         return f"{who.person} {what}"
     if who.issued_by is not None and eyes(who.issued_by) in theirs:
         return f"the token of {who.person} was made by {who.issued_by}, who {what}"
+    if behind := next((person for person in who.issuers if eyes(person) in theirs), None):
+        return f"the token of {who.person} was made with one that was made by {behind}, who {what}"
     return None
 
 

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -39,6 +39,7 @@ _SEALED: Final = (
     *("token_id", "secret_sha256", "person", "account", "kind", "grants", "issued_by", "created_at", "expires_at"),
 )
 _NOBODY: Final = "0" * 64  # what the secret of an unknown token is compared with, so that it takes as long
+_WITH: Final = re.compile(r"token:(?P<id>[0-9a-f]{12})(?: |$)")  # how a record's `via` names a token
 _ANOTHER: Final = "Ask a platform admin for another: towpath token create."
 
 
@@ -149,6 +150,7 @@ class SqlTokens:
             row = _row_of(connection, form["id"])
             revoked = keyed(connection, _revocation(form["id"]))
             made = keyed(connection, _creation(form["id"]))
+            issuers = tuple(_issuers(connection, made))
             now = self._now(connection)
         known = row["secret_sha256"] if row is not None else _NOBODY
         same = hmac.compare_digest(_hashed(form["secret"]).encode(), str(known).encode())
@@ -164,7 +166,7 @@ class SqlTokens:
                 value=token.token_id,
                 hint=_ANOTHER,
             )
-        return token.identity()
+        return token.identity().model_copy(update={"issuers": issuers})
 
     def _require_another_admin(self, connection: Connection, token_id: str) -> None:
         now = self._now(connection)
@@ -218,8 +220,21 @@ class SqlTokens:
             )
 
 
+def _issuers(connection: Connection, made: Record | None) -> Iterator[str]:
+    """Who made the token that a token was made with, and so on, to the first."""
+    while made is not None and (named := _WITH.match(made.via or "")) is not None:
+        made = keyed(connection, _creation(named["id"]))
+        if made is not None:
+            yield str(made.body["issued_by"])
+
+
 def _any(connection: Connection) -> bool:
-    return connection.execute(select(tokens.c.token_id).limit(1)).first() is not None
+    """By a row, or by the record of one: who deletes every row does not make a name enough again."""
+    if connection.execute(select(tokens.c.token_id).limit(1)).first() is not None:
+        return True
+    mine = (records.c.kind == RecordKind.ACCESS.value) & (records.c.project == EVERY_PROJECT)
+    bodies = connection.execute(select(records.c.body).where(mine)).scalars()
+    return any(parse(body).get("act") == "token-create" for body in bodies)
 
 
 def _row_of(connection: Connection, token_id: str) -> RowMapping | None:
