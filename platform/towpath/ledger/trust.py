@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 
+from towpath.core.evidence import RecordKind
 from towpath.ledger.chain import Stored
 from towpath.ledger.signing import TOLERANCE, payload, signature_of
 from towpath.ports import Keys, Purpose, TrustedKey
+
+_NEVER_UNSIGNED: Final = frozenset(
+    kind.value for kind in RecordKind if kind not in (RecordKind.ENTRY, RecordKind.DECISION, RecordKind.INCIDENT)
+)
+"""Kinds of record that came with the signatures: none was ever written without, whatever it is dated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +33,7 @@ class Trust:
         """Why the row's signature, or that there is none, does not let it pass; None when it does.
 
         Records without one are of the time before there were keys: none is behind a signed one, nor later than the
-        first key.
+        first key, nor of a kind, or a decision that names who agreed, as there were only with keys.
         """
         if row.signer is None and row.signature is None:
             return self._unsigned(row, signed_before=signed_before)
@@ -61,7 +67,13 @@ class Trust:
         added = [datetime.fromisoformat(key.added_at) for key in self.trusted.values()]
         if added and _time(row) > min(added) + TOLERANCE:
             return "It is not signed, and there was a key to sign it with when it was written."
+        if added and (row.kind in _NEVER_UNSIGNED or _names_who_agreed(row)):
+            return "It is not signed, and records like it always were."
         return None
+
+
+def _names_who_agreed(row: Stored) -> bool:
+    return row.kind == RecordKind.DECISION.value and '"governance":' in row.body
 
 
 def _time(row: Stored) -> datetime:
