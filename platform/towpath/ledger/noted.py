@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,14 +37,19 @@ class Noted:
         """Whether a checkpoint is noted behind that record."""
         return record.kind in _KINDS or record.sequence % EVERY == 0
 
-    def note(self, first: Record, last: Record) -> None:
-        """Note the ledger as it is, unless more is noted: what is noted never shrinks.
+    def note(self, first: Record, last: Record, at: Callable[[int], str | None]) -> None:
+        """Note the ledger as it is, unless more is noted, or what is noted is not in it: what is noted never shrinks.
+
+        `at`: the hash of the record of a sequence number. Where the end was cut off and the ledger has grown past it
+        since, what is noted stays, and every verification finds it.
 
         The record is written already, so what goes wrong here is logged and no more.
         """
         try:
             before = self.read()
-            if before is None or before.size < last.sequence:
+            if before is not None and before.size < last.sequence and not _continues(before, first, at):
+                _log.error("no checkpoint noted at record=%d: %s notes another ledger", last.sequence, self.file)
+            elif before is None or before.size < last.sequence:
                 self._write(checkpoints.write(checkpoints.checkpoint_of(first, last), self.keys))
         except (TowpathError, OSError) as error:
             _log.warning("no checkpoint noted at record=%d in %s: %s", last.sequence, self.file, error)
@@ -77,3 +83,8 @@ class Noted:
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).replace(self.file)
+
+
+def _continues(before: Checkpoint, first: Record, at: Callable[[int], str | None]) -> bool:
+    """Whether the ledger that begins with `first` still holds what was noted of it."""
+    return before.origin == checkpoints.origin(first.hash) and before.head == at(before.size)

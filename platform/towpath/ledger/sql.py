@@ -233,8 +233,13 @@ def note(database: Database, record: Record, pen: Pen) -> None:
     if pen.noted is not None and pen.noted.due(record):
         with database.reading() as connection:
             first = _one(connection, _rows().where(records.c.sequence == 1))
-        if first is not None:
-            pen.noted.note(chain.read(first), record)
+
+            def at(sequence: int) -> str | None:
+                found = _one(connection, _rows().where(records.c.sequence == sequence))
+                return found.hash if found is not None else None
+
+            if first is not None:
+                pen.noted.note(chain.read(first), record, at)
 
 
 def require_last(connection: Connection, behind: str) -> None:
