@@ -30,6 +30,7 @@ def open_canary(settings: Settings, *, identity: Identity | None = None) -> Cana
             rollouts=wiring.open_rollouts(settings, via=via),
             evidence=wiring.open_evidence(settings),
             actor=identity.person if identity is not None else settings.actor,
+            keys=wiring.open_keys(settings),
         )
     except BaseException:
         ledger.close()

@@ -35,7 +35,8 @@ def replay(project: str | None, rollout_id: str | None, file: Path | None, *, as
 
 def _exported(file: Path, project: str | None, rollout_id: str | None) -> Found:
     from towpath.ledger.export import read_export, verify_export
-    from towpath.stages.canary import replayed, rollout_of
+    from towpath.stages.canary import replayed
+    from towpath.stages.rollout_row import rollout_of
 
     try:
         with file.open("rb") as stream:

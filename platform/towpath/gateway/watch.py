@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from towpath.core.errors import TowpathError
+from towpath.core.errors import Conflict, Denied, IntegrityError, TowpathError
 from towpath.core.rollout import Rollout
 from towpath.gateway.loading import Loader
 from towpath.gateway.metrics import Metrics
@@ -64,6 +64,7 @@ class Watch:
         self._rollout: Rollout | None = None
         self._seen: tuple[object, ...] | None = None
         self._again = True
+        self._forged = ""
         self._lock = threading.Lock()
 
     def look(self, *, resolving: bool = False) -> bool:
@@ -71,7 +72,7 @@ class Watch:
 
         Raises what the stores raise; the plan stays as it is then, until its lease is over.
         """
-        rollout = self._sources.rollouts.open(self._rules.project)
+        rollout = self._open()
         with self._lock:
             self._rollout = rollout
             if self.plan is not None and (fitted := _fitted(self.plan, rollout)) is not self.plan:
@@ -83,8 +84,16 @@ class Watch:
     def resolve(self) -> None:
         """Verify the record, load what it lets serve, and put the plan. Raises as `look`, and `IntegrityError`."""
         self._again = True  # until this has gone well
-        rollout, project = self._rollout, self._rules.project
-        found = servable(self._sources.ledger, rollout, project, head=self._head, now=datetime.now(UTC))
+        rollout = self._rollout
+        try:
+            found = self._servable(rollout)
+        except Conflict:  # the record moved on behind the row, which is read again; an old row put back is no rollout
+            rollout = self._open()
+            try:
+                found = self._servable(rollout)
+            except Conflict as error:
+                found = self._servable(None)
+                _log.error("the row of the rollout stays behind its record: %s", error)
         for refused in found.refused:
             self._refuse(refused)
         plan, complete = self._planned(found)
@@ -94,6 +103,20 @@ class Watch:
             self._sources.loader.retire({model.approved.digest for model in plan.models})
             self._sources.readers.retire(plan.reader)
         self._again, self._seen = not complete, _mark(rollout)
+
+    def _open(self) -> Rollout | None:
+        """The open rollout; none where its row is not what was written."""
+        try:
+            return self._sources.rollouts.open(self._rules.project)
+        except IntegrityError as error:
+            if str(error) != self._forged:
+                self._forged = str(error)
+                self._refuse(Refused(candidate="", error=Denied(error.message, value=error.value, hint=error.hint)))
+            return None
+
+    def _servable(self, rollout: Rollout | None) -> Servable:
+        now = datetime.now(UTC)
+        return servable(self._sources.ledger, rollout, self._rules.project, head=self._head, now=now)
 
     def _planned(self, found: Servable) -> tuple[Plan | None, bool]:
         """The plan, and whether it is all that was wanted: what was unreachable is tried again at the next look.

@@ -1,12 +1,17 @@
-"""The rollouts in the ledger's database: rows that change, each change in one transaction with its record."""
+"""The rollouts in the ledger's database: rows that change, each change in one transaction with its record.
+
+Where records are signed a row is sealed with the same key: what the judge has seen between two decisions is in no
+record, and whoever may write the database and has no key cannot change it. The lease has no seal.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, update
@@ -21,7 +26,9 @@ from towpath.ledger.noted import Noted
 from towpath.ledger.signing import Pen
 from towpath.ledger.sql import keyed, note, require_last, write
 from towpath.ledger.table import rollouts
-from towpath.ports import Draft, Keys
+from towpath.ports import Draft, Keys, Purpose
+
+_SEAL: Final = "seal"
 
 
 class SqlRollouts:
@@ -77,7 +84,7 @@ class SqlRollouts:
         """The project's rollout that is in no final phase."""
         chain.check_text(project=project)
         with self._database.reading() as connection:
-            return _open(connection, project)
+            return self._open(connection, project)
 
     def get(self, rollout_id: str) -> Rollout:
         """Raises `NotFound`."""
@@ -88,14 +95,14 @@ class SqlRollouts:
             raise NotFound(
                 f"There is no rollout {rollout_id!r}.", value=rollout_id, hint="`towpath rollout status` lists them."
             )
-        return _read(row)
+        return self._read(row)
 
     def history(self, project: str) -> tuple[Rollout, ...]:
         """Every rollout of the project, the newest first."""
         chain.check_text(project=project)
         query = _rows().where(rollouts.c.project == project).order_by(rollouts.c.started_at.desc())
         with self._database.reading() as connection:
-            return tuple(_read(row) for row in connection.execute(query).mappings())
+            return tuple(self._read(row) for row in connection.execute(query).mappings())
 
     def create(self, rollout: Rollout, draft: Draft, *, actor: str, behind: str | None = None) -> Record:
         """Begin a rollout, row and record in one transaction. Raises `Denied` while another of the project is open.
@@ -104,7 +111,7 @@ class SqlRollouts:
         """
         chain.check(draft, actor)
         with self._database.writing() as connection:
-            if (other := _open(connection, rollout.project)) is not None:
+            if (other := self._open(connection, rollout.project)) is not None:
                 raise Denied(
                     f"Rollout {other.rollout_id} of {rollout.project} is {other.phase}; one at a time.",
                     value=other.rollout_id,
@@ -114,7 +121,9 @@ class SqlRollouts:
             started = stamp(rollout.started_at)
             if behind is not None:
                 require_last(connection, behind)
-            connection.execute(insert(rollouts), {**fields, "started_at": started, "lease": None, **_moving(rollout)})
+            connection.execute(
+                insert(rollouts), {**fields, "started_at": started, "lease": None, **self._moving(rollout)}
+            )
             record = _recorded(connection, draft, actor=actor, pen=self._pen)
         note(self._database, record, self._pen)
         return record
@@ -131,7 +140,7 @@ class SqlRollouts:
             chain.check(draft, actor)
         mine = (rollouts.c.rollout_id == before.rollout_id) & (rollouts.c.generation == before.generation)
         with self._database.writing() as connection:
-            changed = connection.execute(update(rollouts).where(mine), _moving(after))
+            changed = connection.execute(update(rollouts).where(mine), self._moving(after))
             if changed.rowcount != 1:
                 raise Denied(
                     f"Rollout {before.rollout_id} has moved on from generation {before.generation}.",
@@ -153,6 +162,53 @@ class SqlRollouts:
             connection.execute(update(rollouts).where(mine & shorter), {"lease": stamp(until)})
             return connection.execute(select(rollouts.c.rollout_id).where(mine)).first() is not None
 
+    def _open(self, connection: Connection, project: str) -> Rollout | None:
+        query = _rows().where((rollouts.c.project == project) & (rollouts.c.is_open == 1))
+        row = connection.execute(query).mappings().one_or_none()
+        return self._read(row) if row is not None else None
+
+    def _moving(self, rollout: Rollout) -> dict[str, Any]:
+        """The columns that a new generation changes. The lease has one of its own: it is renewed without a new one."""
+        body = rollout.model_dump(mode="json", exclude={"lease_until"})
+        moving = {"generation": rollout.generation, "is_open": int(rollout.open)}
+        if self._pen.keys is None:
+            return {**moving, "body": canonical(body)}
+        signer, signature = self._pen.keys.sign(Purpose.LEDGER, _payload(body))
+        seal = {"signer": signer, "signature": base64.b64encode(signature).decode("ascii")}
+        return {**moving, "body": canonical({**body, _SEAL: seal})}
+
+    def _read(self, row: RowMapping) -> Rollout:
+        """Raises `IntegrityError` when the row holds no rollout, another than its key and generation say, or none that
+        was written with a trusted key. A process without keys can tell nothing of the last, as of no record.
+        """
+        try:
+            body = parse(row["body"])
+            seal = body.pop(_SEAL, None)
+            found = Rollout.model_validate({**body, "lease_until": row["lease"]})
+        except (ValueError, TypeError, AttributeError, ValidationError) as error:
+            raise _changed(row, "holds no rollout") from error
+        if (found.rollout_id, found.generation) != (row["rollout_id"], row["generation"]):
+            raise _changed(row, "holds another rollout or generation")
+        if self._pen.keys is not None and not _sealed(self._pen.keys, body, seal):
+            raise _changed(row, "was written or changed by hand: its seal is not ours")
+        return found
+
+
+def _sealed(keys: Keys, body: dict[str, Any], seal: object) -> bool:
+    """Whether a key that is trusted, or was, sealed the row. Which rows a stolen one could seal the record bounds."""
+    if not isinstance(seal, dict):
+        return False
+    try:
+        signature = base64.b64decode(str(seal.get("signature")), validate=True)
+    except ValueError:
+        return False
+    return keys.verifies(Purpose.LEDGER, str(seal.get("signer")), _payload(body), signature)
+
+
+def _payload(body: dict[str, Any]) -> bytes:
+    """The bytes that seal a row: canonical JSON of `{"rollout": {…}}`, which no record's signature covers."""
+    return canonical({"rollout": body}).encode("utf-8")
+
 
 def _recorded(connection: Connection, draft: Draft, *, actor: str, pen: Pen) -> Record:
     """Append the draft, or end the transaction: what stands under its key was decided by another."""
@@ -165,31 +221,8 @@ def _recorded(connection: Connection, draft: Draft, *, actor: str, pen: Pen) -> 
     return write(connection, draft, actor=actor, pen=pen)
 
 
-def _moving(rollout: Rollout) -> dict[str, Any]:
-    """The columns that a new generation changes. The lease has a column of its own: it is renewed without one."""
-    body = rollout.model_dump(mode="json", exclude={"lease_until"})
-    return {"generation": rollout.generation, "is_open": int(rollout.open), "body": canonical(body)}
-
-
-def _open(connection: Connection, project: str) -> Rollout | None:
-    query = _rows().where((rollouts.c.project == project) & (rollouts.c.is_open == 1))
-    row = connection.execute(query).mappings().one_or_none()
-    return _read(row) if row is not None else None
-
-
 def _rows() -> Select[Any]:
     return select(rollouts.c.rollout_id, rollouts.c.generation, rollouts.c.lease, rollouts.c.body)
-
-
-def _read(row: RowMapping) -> Rollout:
-    """Raises `IntegrityError` when the row holds no rollout, or another than its key and generation say."""
-    try:
-        found = Rollout.model_validate({**parse(row["body"]), "lease_until": row["lease"]})
-    except (ValueError, TypeError, ValidationError) as error:
-        raise _changed(row, "holds no rollout") from error
-    if (found.rollout_id, found.generation) != (row["rollout_id"], row["generation"]):
-        raise _changed(row, "holds another rollout or generation")
-    return found
 
 
 def _changed(row: RowMapping, what: str) -> IntegrityError:

@@ -8,7 +8,7 @@ generation. It needs the ledger's database and the prediction log; MLflow, Feast
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from towpath import __version__, core
 from towpath.core import digest as digests
-from towpath.core.errors import BadInput, Denied, IntegrityError, NotFound, TowpathError
+from towpath.core.errors import BadInput, Denied, NotFound, TowpathError
 from towpath.core.evidence import Record, RecordKind
 from towpath.core.looks import Look
 from towpath.core.policy import Decision, Verdict
@@ -26,8 +26,9 @@ from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_machine import seen, tick
 from towpath.core.rollout_orders import Replayed, obey, possible, replay
 from towpath.core.rollout_rules import Scene
-from towpath.ports import Draft, Evidence, Ledger, Rollouts
+from towpath.ports import Draft, Evidence, Keys, Ledger, Rollouts
 from towpath.stages.proof import agreed, decision_key
+from towpath.stages.rollout_row import decided, records_of, require_decided, rollout_of
 from towpath.stages.succession import crown
 from towpath.stages.verdict import again, head_of
 from towpath.stages.work import candidate_of, champion
@@ -42,12 +43,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryPorts:
-    """The world, as the controller sees it: two, and who acts."""
+    """The world, as the controller sees it: two, and who acts. `keys`: those by which a challenger must be attested."""
 
     ledger: Ledger
     rollouts: Rollouts
     evidence: Evidence
     actor: str
+    keys: Keys | None = None
 
     def close(self) -> None:
         """Give back what they hold."""
@@ -184,7 +186,7 @@ def _draft(written: RolloutDecision, body: Mapping[str, Any]) -> Draft:
 
 def decisions(ledger: Ledger, rollout: Rollout) -> tuple[tuple[Record, RolloutDecision], ...]:
     """Every decision on a rollout, in order, with its record."""
-    return tuple((record, decided(record)) for record in _records(ledger, rollout))
+    return tuple((record, decided(record)) for record in records_of(ledger, rollout))
 
 
 def replayed(records: Iterable[Record], rollout_id: str) -> tuple[tuple[Record, Replayed], ...]:
@@ -195,23 +197,6 @@ def replayed(records: Iterable[Record], rollout_id: str) -> tuple[tuple[Record, 
             previous = found[-1][1].decision if found else None
             found.append((record, replay(decided(record), previous=previous)))
     return tuple(found)
-
-
-def decided(record: Record) -> RolloutDecision:
-    """The rollout decision of a record that has one."""
-    return RolloutDecision.model_validate(record.body.get("rollout", record.body))
-
-
-def rollout_of(record: Record) -> str | None:
-    """The rollout that a record decides on; None when it decides on none."""
-    found = record.body.get("rollout", record.body) if record.kind is RecordKind.DECISION else None
-    return str(found["rollout_id"]) if isinstance(found, Mapping) and "rollout_id" in found else None
-
-
-def _records(ledger: Ledger, rollout: Rollout) -> Iterator[Record]:
-    for record in ledger.records(project=rollout.project, kind=RecordKind.DECISION):
-        if rollout_of(record) == rollout.rollout_id:
-            yield record
 
 
 @cache
@@ -271,17 +256,3 @@ def _usurper(ledger: Ledger, rollout: Rollout) -> Record | None:
     if current is None:
         raise Denied(f"Project {rollout.project} has a rollout and no champion.", value=rollout.rollout_id)
     return current.decision if current.candidate.digest != expected.digest else None
-
-
-def require_decided(ledger: Ledger, rollout: Rollout) -> None:
-    """Raises `IntegrityError` unless phase, step and weight of the row are those of its last decision in the ledger."""
-    records = list(_records(ledger, rollout))
-    last = decided(records[-1]) if records else None
-    if last is None or (last.to_state, last.step, last.weight_after) != (rollout.phase, rollout.step, rollout.weight):
-        raise IntegrityError(
-            f"The row of rollout {rollout.rollout_id} is {rollout.phase} at weight {rollout.weight}, and "
-            + (f"{last.to_state} at {last.weight_after} was decided." if last else "nothing was ever decided on it."),
-            gate="integrity.ledger",
-            value=rollout.rollout_id,
-            hint="Someone changed the database. Until it is restored no lease is given: the champion serves alone.",
-        )

@@ -22,6 +22,7 @@ from towpath.core.rollout_power import Planned, admit
 from towpath.core.terms import terms
 from towpath.ports import Baseline
 from towpath.project import Project
+from towpath.stages.attested import require_attested
 from towpath.stages.canary import CanaryPorts, opening
 from towpath.stages.verdict import Ruled, again, reasoned, rule
 from towpath.stages.work import champion
@@ -159,6 +160,8 @@ def _approved(ports: CanaryPorts, candidate: Candidate, charter: str | None, now
             value=candidate.id,
             hint=f"`towpath show {candidate.id}` says what it lacks.",
         )
+    if ports.keys is not None:
+        require_attested(ports.ledger, ports.keys, candidate)
     return found
 
 

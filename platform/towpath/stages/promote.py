@@ -14,8 +14,9 @@ from towpath.core.evidence import Candidate, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.policy import Decision, Verdict
 from towpath.core.terms import terms
-from towpath.ports import Draft, Ledger, Models
+from towpath.ports import Draft, Keys, Ledger, Models
 from towpath.stages import scratch
+from towpath.stages.attested import require_attested
 from towpath.stages.succession import crown, show
 from towpath.stages.train import trained
 from towpath.stages.verdict import Ruled, again, head_of, reasoned, rule
@@ -28,6 +29,7 @@ class Promoting:
 
     `charter`: digest of the project's charter as it is now; None where nothing shows it. `rollout`: whether that
     charter declares one; None: whatever was frozen with the candidate says so. `models` is asked for when it is needed.
+    `keys`: those by which its model must be attested; None where attestations cannot be told.
     """
 
     project: str
@@ -37,6 +39,7 @@ class Promoting:
     scratch: Path
     charter: str | None = None
     rollout: bool | None = None
+    keys: Keys | None = None
 
     @classmethod
     def of(cls, work: Work | Promoting) -> Self | Promoting:
@@ -51,6 +54,7 @@ class Promoting:
             scratch=work.state / "scratch",
             charter=work.project.charter_digest,
             rollout=work.project.charter.rollout is not None,
+            keys=work.ports.keys,
         )
 
     def rolls_out(self, candidate: Candidate) -> bool:
@@ -66,9 +70,10 @@ def promote(
 ) -> Decision:
     """Decide on the candidate, write the decision, and move the champion alias when it is PROMOTE.
 
-    A refusal is written too. Raises `IntegrityError` when the ledger or the stored model is not what was written, and
-    `Denied` without a reason, with a clock behind the record, or when the charter wants a rollout. Promoting the
-    champion again changes nothing. `emergency`: one that two persons confirmed; it goes past a rollout.
+    A refusal is written too. Raises `IntegrityError` when the ledger or the stored model is not what was written, or no
+    trusted key states what it is, and `Denied` without a reason, with a clock behind the record, or when the charter
+    wants a rollout. Promoting the champion again changes nothing. `emergency`: one that two persons confirmed; it goes
+    past a rollout.
     """
     reasoned(reason, "A promotion")
     return again(lambda: _once(candidate, Promoting.of(work), reason=reason, now=now, emergency=emergency))
@@ -91,6 +96,8 @@ def _once(candidate: Candidate, work: Promoting, *, reason: str, now: datetime, 
     if found.decision.verdict is not Verdict.PROMOTE:
         _refuse(candidate, work, found, reason)
         return found.decision
+    if work.keys is not None:  # else it would be champion, and no gateway would load it
+        require_attested(ledger, work.keys, candidate)
     with scratch.made(work.scratch) as folder:
         work.models().verified(trained(candidate.entry(Stage.TRAIN)), target=folder)
     record = ledger.append(

@@ -19,8 +19,8 @@ from towpath.core.evidence import Entry, Record, RecordKind
 from towpath.core.policy import Verdict
 from towpath.core.rollout import FINAL
 from towpath.ports import Draft, Ledger, Objects
-from towpath.stages.canary import decided, rollout_of
 from towpath.stages.holds import Hold, standing
+from towpath.stages.rollout_row import decided, rollout_of
 from towpath.stages.succession import require_whole
 
 STAGE: Final = "retention"

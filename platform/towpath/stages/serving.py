@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from towpath.core.statement import Claims, claims
 from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Runtimes
 from towpath.stages.attested import Attested
 from towpath.stages.proof import agreed, require_crowned
+from towpath.stages.rollout_row import require_decided
 from towpath.stages.succession import require_whole
 from towpath.stages.verdict import gathered
 from towpath.stages.work import candidate_of, champion, crowning
@@ -85,6 +87,8 @@ class Head:
         self._whole = False
         self._due = 0.0  # monotonic seconds
         self._attestations: dict[str, list[Record]] = {}
+        self._everything = False
+        self._shown: object = None
 
     def moved(self, ledger: Ledger) -> bool:
         """Whether there are records that were not seen yet, or the last one seen is no longer there as it was.
@@ -121,15 +125,23 @@ class Head:
         now = time.monotonic()
         everything = now >= self._due
         require_whole(ledger.verify(trusting=None if everything else FULL_EVERY))
-        self._whole = True
+        self._whole, self._everything = True, everything
         self._due = now + FULL_EVERY.total_seconds() if everything else self._due
+
+    def require_whole_for(self, ledger: Ledger, shown: object) -> None:
+        """Before others serve than before, everything is verified: an old record may have been edited since."""
+        if shown != self._shown and not self._everything:
+            require_whole(ledger.verify())
+            self._everything, self._due = True, time.monotonic() + FULL_EVERY.total_seconds()
+        self._shown = shown
 
 
 def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head, now: datetime) -> Servable:  # noqa: ARG001
     """What the ledger lets serve: the champion, and the contenders of the open rollout.
 
     Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written, and `Denied` when
-    those who had to agree to the champion did not.
+    those who had to agree to the champion did not. A rollout whose row is not what was decided takes no part;
+    `Conflict` where it is only older than the record, and is to be read again.
     """
     head.require_whole(ledger)
     current = champion(ledger, project)
@@ -138,7 +150,14 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
         require_crowned(ledger, current.decision)
         found = approved(current.candidate)
     if rollout is None or found is None:
+        head.require_whole_for(ledger, _who(found, None, None))
         return Servable(champion=found)
+    try:
+        require_decided(ledger, rollout)
+    except IntegrityError as error:
+        head.require_whole_for(ledger, _who(found, None, None))
+        forged = Denied(error.message, value=rollout.rollout_id, hint=error.hint)
+        return Servable(champion=found, refused=(Refused(candidate=rollout.challenger.candidate, error=forged),))
     promoted = _promoted(ledger, project)
     refused: list[Refused] = []
     contenders: list[Approved | None] = []
@@ -149,6 +168,7 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
             contenders.append(None)
             refused.append(Refused(candidate=contender.candidate, error=error))
     incumbent, challenger = contenders
+    head.require_whole_for(ledger, _who(found, incumbent, challenger))
     return Servable(
         champion=found,
         rollout=rollout if incumbent is not None else None,
@@ -156,6 +176,10 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
         challenger=challenger,
         refused=tuple(refused),
     )
+
+
+def _who(*approved: Approved | None) -> tuple[str | None, ...]:
+    return tuple(one.digest if one is not None else None for one in approved)
 
 
 def approved(candidate: Candidate) -> Approved:
@@ -205,7 +229,7 @@ def load(
         return runtimes.open("sklearn", saved, columns=approved.columns, types=approved.types)
     attested.require(f"runtime/{subject.name}", subject.digest)
     try:
-        file = objects.fetch(subject.digest)
+        file = _own(objects.fetch(subject.digest), subject.digest, folder)
     except NotFound as error:
         raise IntegrityError(
             f"The compiled model {subject.name} of {approved.candidate} is not in the object store.",
@@ -217,6 +241,21 @@ def load(
         raise IntegrityError(error.message, gate="integrity.model", value=error.value, hint=error.hint) from error
     kind = subject.name.removeprefix(CHEAPER)
     return runtimes.open(kind, file, columns=approved.columns, types=approved.types)
+
+
+def _own(file: Path, digest: str, folder: Path) -> Path:
+    """A copy that nobody else writes, verified itself: in the store a file can be swapped behind its verification."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / "compiled"
+    shutil.copyfile(file, copy)
+    if (found := digests.of_file(copy)) != digest:
+        raise IntegrityError(
+            f"The stored bytes at {file} changed while they were loaded: expected {digest}, found {found}.",
+            gate="integrity.model",
+            value=digest,
+            hint="Find out who writes to the object store.",
+        )
+    return copy
 
 
 def report(ledger: Ledger, project: str, refused: Refused, *, actor: str) -> Record | None:

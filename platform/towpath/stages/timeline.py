@@ -13,7 +13,7 @@ from towpath.core.gates import Stage
 from towpath.core.policy import Verdict
 from towpath.core.rollout import FINAL
 from towpath.core.rollout_decision import RolloutDecision
-from towpath.stages.canary import decided, rollout_of
+from towpath.stages.rollout_row import decided, rollout_of
 
 _CROWNS = (Verdict.PROMOTE, Verdict.ROLLBACK)
 

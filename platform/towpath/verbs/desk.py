@@ -137,6 +137,7 @@ class Desk:
             rollouts=self.rollouts,
             evidence=wiring.open_evidence(self.office.settings),
             actor=self.identity.person,
+            keys=self.office.keys,
         )
         try:
             yield ports
@@ -157,6 +158,7 @@ class Desk:
             scratch=settings.state / "scratch",
             charter=here.charter_digest if here is not None else None,
             rollout=here.charter.rollout is not None if here is not None else None,
+            keys=self.office.keys,
         )
 
     def _found(self, named: str) -> Candidate:

@@ -15,8 +15,9 @@ from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_orders import Replayed
 from towpath.core.rollout_power import Planned
 from towpath.core.rollout_rules import Scene, obstacles
-from towpath.stages.canary import code_digest, decisions, give, observe, replayed, require_decided
+from towpath.stages.canary import code_digest, decisions, give, observe, replayed
 from towpath.stages.canary_start import start
+from towpath.stages.rollout_row import require_decided
 from towpath.verbs import rollout_words
 from towpath.verbs.approvals import NAMED, REASON
 from towpath.verbs.candidates import in_project, known, of_candidate
