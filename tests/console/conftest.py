@@ -24,6 +24,7 @@ from towpath.core.grants import granted
 from towpath.core.identity import Identity, Kind, Role, claimed
 from towpath.ports import Purpose, TokenGrant
 from towpath.settings import Settings
+from towpath.stages import holds
 from towpath.stages.canary import CanaryPorts
 from towpath.stages.canary_start import start
 from towpath.stages.emergency import open_emergency
@@ -31,6 +32,8 @@ from towpath.stages.emergency import open_emergency
 __all__ = ["cli", "place"]
 
 PROJECT = house.PROJECT
+EMPTY = "empty"
+"""A project that the record knows, and that never had a champion."""
 ROOT = Path(__file__).parents[2]
 EVERYBODY = {
     **{f"{role}@{PROJECT}": (role.value + f"@{PROJECT}", Kind.PERSON) for role in Role},
@@ -141,6 +144,7 @@ def build(folder: Path, ledger_url: str | None = None) -> Town:
         with closing(wiring.open_rollouts(settings)) as rollouts:
             ports = CanaryPorts(ledger=ledger, rollouts=rollouts, evidence=house.Told(), actor="ada")
             begun = start(_challenger(ledger), None, ports, author="ada", reason="a newer one", now=wiring.now())
+        holds.place(ledger, EMPTY, None, reason="a test wants it", actor="ada")
         key = next(iter(wiring.open_keys(settings).trusted(Purpose.MODEL)))
     return Town(
         folder=folder,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from console.conftest import PROJECT, Town
+from console.conftest import EMPTY, PROJECT, Town
 from towpath.core.identity import EVERY_PROJECT
 from towpath.verbs.table import VERBS
 
@@ -56,7 +56,7 @@ def requests(town: Town) -> dict[str, Typed]:
         "key-rotate": {"purpose": "model"},
         "key-revoke": {"key": town.key, **SHORT},
         "feedback": {**project, "labels": [{"key": "7", "label": 1}]},
-        "reconcile": {**project},
+        "reconcile": {"project": EMPTY},
     }
     return {name: _typed(name, fields[name]) for name in VERBS}
 
@@ -67,7 +67,7 @@ def _typed(name: str, fields: dict[str, Any]) -> Typed:
     for place in verb.places:
         path = path.replace(f"{{{place}}}", str(rest.pop(place)))
     everywhere = not {"project", "candidate", "rollout", "what", "sequence"} & set(fields)
-    project = EVERY_PROJECT if everywhere else PROJECT
+    project = EVERY_PROJECT if everywhere else fields.get("project", PROJECT)
     if verb.changes:
         return Typed(method="POST", path=path, body=rest, project=project)
     return Typed(method="GET", path=path + (f"?{urlencode(rest)}" if rest else ""), body=None, project=project)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Cli
-from console.conftest import EVERYBODY, PROJECT, Server
+from console.conftest import EMPTY, EVERYBODY, PROJECT, Server
 from console.requests import requests
 from towpath.core.access import MATRIX, Action, permits
 from towpath.core.evidence import RecordKind
@@ -82,7 +82,7 @@ COMMANDS: dict[str, str] = {
     "key-rotate": "key rotate model",
     "key-revoke": "key revoke {key} --reason no",
     "feedback": "feedback {project} --labels labels.csv --key id --label y",
-    "reconcile": "reconcile {project}",
+    "reconcile": f"reconcile {EMPTY}",
 }
 HIDDEN = {"emergency-confirm", "emergency-follow-up"}
 """Who may not read a project is told that there is no such emergency."""

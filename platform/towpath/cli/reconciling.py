@@ -33,6 +33,8 @@ def reconcile(project: str | None, *, watch: bool, every: str, deployments: str,
     if watch and as_json:
         raise BadInput("--watch goes on, and --json prints one document.", hint="Leave one of them out.")
     interval, settings = _duration(every), opening.settings()
+    if settings.server is not None:
+        return _asked(project, watch=watch, by=by, as_json=as_json)
     stop = threading.Event()
     with ExitStack() as stack:
         opened = [
@@ -48,6 +50,23 @@ def reconcile(project: str | None, *, watch: bool, every: str, deployments: str,
                 _watched(one, said)
             stop.wait(interval.total_seconds())
     return Exit.GOOD
+
+
+def _asked(project: str | None, *, watch: bool, by: str | None, as_json: bool) -> int:
+    """One look by the server, at what it can reach."""
+    from towpath.cli import asking
+    from towpath.verbs import reconciling
+
+    if watch:
+        raise BadInput("A server looks once.", hint="Leave --watch to a worker, which has the project's folder.")
+    asked = reconciling.Reconcile(project=asking.one_project(project))
+    found = asking.ask(reconciling.RECONCILE, asked, by=by)
+    if as_json:
+        output.emit({"projects": [found.body]})
+    else:
+        for line in found.says or ["everything is as the ledger decided."]:
+            output.results().print(f"{found.project}: {line}", soft_wrap=True)
+    return Exit.REFUSED if found.standing else Exit.UNREACHABLE if found.unseen else Exit.GOOD
 
 
 class Opened:

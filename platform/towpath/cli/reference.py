@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from towpath import ports
 from towpath.cli.exits import Exit, exit_of
+from towpath.cli.reference_api import api_page
 from towpath.cli.reference_charter import charter_page
 from towpath.cli.reference_markdown import page, prose, table
 from towpath.core import charter, errors
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "charter.schema.json": json.dumps(charter.json_schema(), indent=2, ensure_ascii=False) + "\n",
         "gates.md": _gates(),
         "cli.md": _cli(),
+        "api.md": api_page(),
         "settings.md": _settings(),
         "errors.md": _errors(),
         "ports.md": _ports(),

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from towpath.core.access import Action
-from towpath.verbs import approvals, candidates, custody, installation, labels, promotions, records, rollouts
+from towpath.verbs import (
+    approvals,
+    candidates,
+    custody,
+    installation,
+    labels,
+    promotions,
+    reconciling,
+    records,
+    rollouts,
+)
 from towpath.verbs.verb import Verb
 
-_MODULES: Final = (candidates, approvals, promotions, rollouts, records, custody, installation, labels)
+_MODULES: Final = (candidates, approvals, promotions, rollouts, records, custody, reconciling, installation, labels)
 
 VERBS: Final[Mapping[str, Verb[Any, Any]]] = {verb.name: verb for module in _MODULES for verb in module.VERBS}
 
