@@ -11,8 +11,10 @@ from towpath.core.policy import Decision, Verdict
 from towpath.core.rollout import Phase, Rollout
 from towpath.core.rollout_decision import Command, Order
 from towpath.core.rollout_orders import obey
+from towpath.core.signatory import eyes, submitters
 from towpath.stages.canary import CanaryPorts, code_digest
 from towpath.stages.succession import crown, line, require_whole
+from towpath.stages.waived import entries_of
 from towpath.stages.work import ChampionRecord, candidate_of, champion, crowning
 
 
@@ -31,7 +33,8 @@ def rollback(
 ) -> RolledBack:
     """Make an earlier champion the champion: `to`, or the one that stood before the present one.
 
-    Needs the ledger's database alone. Raises `Denied` when there is no such champion, without an author or a reason,
+    Needs the ledger's database alone. Raises `Denied` when there is no such champion, to a submitter of one that was
+    rolled back since, without an author or a reason,
     or when another decision came first; `IntegrityError` when the ledger is not what was written.
     """
     if len(reason.split()) < 2:
@@ -40,7 +43,7 @@ def rollback(
     current = champion(ports.ledger, project)
     if current is None:
         raise Denied(f"Project {project} has no champion.", value=project, hint="`towpath promote` makes the first.")
-    target = _target(project, ports, current, to)
+    target = _target(project, ports, current, to, author)
     decision = Decision(
         verdict=Verdict.ROLLBACK, candidate=target.id, digest=target.digest, reasons=(f"ordered by {author}",)
     )
@@ -61,7 +64,7 @@ def rollback(
     return RolledBack(record=written_record, champion=target, before=current.candidate, rollout=after)
 
 
-def _target(project: str, ports: CanaryPorts, current: ChampionRecord, to: Candidate | None) -> Candidate:
+def _target(project: str, ports: CanaryPorts, current: ChampionRecord, to: Candidate | None, author: str) -> Candidate:
     standing = [str(record.body["digest"]) for record in line(ports.ledger, project)]
     if to is None:
         if len(standing) < 2:
@@ -80,6 +83,13 @@ def _target(project: str, ports: CanaryPorts, current: ChampionRecord, to: Candi
             value=to.id,
             valid=_names(ports, project, current),
             hint="A candidate that never was is promoted, not rolled back to.",
+        )
+    by = {eyes(person) for person in submitters(entries_of(ports.ledger, to))}
+    if to.digest not in standing and eyes(author) in by:  # others took it away; to bring it back takes four eyes
+        raise Denied(
+            f"{author} submitted {to.id}, which was rolled back since, and cannot bring it back alone.",
+            value=author,
+            hint="Somebody else may, who did not submit it; or it is promoted again.",
         )
     return to
 
