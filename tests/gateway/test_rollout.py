@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from towpath.core.assignment import bucket
 from towpath.core.policy import Decision, Verdict
 from towpath.core.rollout import Phase
 from towpath.stages.succession import crown
+from towpath.stages.verdict import gathered, governance
 from towpath.stages.work import champion
 
 SALT = bytes.fromhex(served.SALT)
@@ -120,7 +121,9 @@ def test_a_new_champion_is_swapped_in_under_load(house: House, flights: list[dic
         assert decision is not None
         named = house.built.challenger
         verdict = Decision(verdict=Verdict.PROMOTE, candidate=named.id, digest=named.digest, reasons=("it passed",))
-        house.ledger.append(crown(verdict, named, decision, reason="a test promotes it"), actor="tester")
+        said = governance(gathered(house.ledger, named, now=datetime.now(UTC)))
+        draft = crown(verdict, named, decision, reason="a test promotes it", governance=said)
+        house.ledger.append(draft, actor="tester")
         gateway.until(lambda: gateway.infer([flights[0]]).headers["x-towpath-version"] == "2")
         time.sleep(0.5)
     assert set(found.statuses) == {200}
