@@ -49,7 +49,6 @@ from towpath.project import load
 from towpath.settings import Settings
 from towpath.stages.alone import alone
 from towpath.verbs.history import failed
-from towpath.verbs.history import failed
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter

@@ -19,7 +19,6 @@ from towpath.core.gates import GATES, Stage
 from towpath.core.identity import Identity
 from towpath.settings import Settings
 from towpath.verbs import history
-from towpath.verbs import history
 
 if TYPE_CHECKING:
     from towpath.project import Project
