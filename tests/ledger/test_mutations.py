@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from ledger.mutations import Mutation, Rows, mutations
 from towpath.adapters.keys_local import LocalKeys
 from towpath.core.tampering import Tampering
 from towpath.ledger import chain
+from towpath.ledger.chain import Stored
 from towpath.ledger.signing import Pen
 from towpath.ledger.trust import Trust
 from towpath.ledger.verification import verify_stored
@@ -67,15 +69,34 @@ def test_a_single_change_anywhere(mutation: Mutation, write: Callable[[int], Row
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_single_change_among_ten_thousand(write: Callable[[int], Rows], keys: LocalKeys) -> None:
+@pytest.mark.timeout(1200)
+def test_a_single_change_among_ten_thousand(
+    write: Callable[[int], Rows], keys: LocalKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found in a row by itself depends on the row alone, so each that is not changed is looked at once."""
+    alone = cache(chain.contradictions)
+    monkeypatch.setattr(chain, "contradictions", lambda row: list(alone(row)))
+    monkeypatch.setattr(Trust, "fits", _remembered(Trust.fits))
     rows = write(LARGE)
     positions = sorted({0, 1, Random(2013).randrange(2, LARGE - 2), LARGE - 2, LARGE - 1})
-    wrong = []
+    wrong, made = [], 0
     for mutation in MUTATIONS:
         for position in positions:
             if mutation.fits(position, LARGE):
+                made += 1
                 kind, sequence, _ = _verdict(mutation.do(rows, position), keys)
                 if (kind, sequence) != (mutation.kind, mutation.names(position)):
                     wrong.append((mutation.name, position, kind, sequence))
+    assert made > 150
     assert wrong == []
+
+
+def _remembered(fits: Callable[..., bool]) -> Callable[..., bool]:
+    known: dict[tuple[Stored, str | None], bool] = {}
+
+    def remembered(trust: Trust, row: Stored, *, hash_: str | None = None) -> bool:
+        if (row, hash_) not in known:
+            known[row, hash_] = fits(trust, row, hash_=hash_)
+        return known[row, hash_]
+
+    return remembered

@@ -23,7 +23,7 @@ from towpath.ledger.sql import SqlLedger
 
 _TESTS = Path(__file__).parents[1]
 _CHILD = Path(__file__).with_name("child.py")
-_POINTS = 80  # more than an append or an opening has
+_POINTS = 160  # more than an append or an opening has
 
 
 def _child(*arguments: str) -> subprocess.Popen[str]:
@@ -113,6 +113,7 @@ def test_killed_between_any_two_statements_an_append_is_whole_or_absent(urls: Ca
     assert {point["records"] for point in killed[commit + 1 :]} == {BEFORE + 1}
 
 
+@pytest.mark.timeout(900)
 def test_killed_between_any_two_statements_of_the_first_opening(urls: Callable[[int], list[str]]) -> None:
     points = _left("kill-openings", urls(_POINTS))
     *killed, outlived = points
