@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -144,6 +148,26 @@ def test_a_server_that_is_away_is_said_to_be(away: Cli, monkeypatch: pytest.Monk
     monkeypatch.setenv("TOWPATH_SERVER", f"http://127.0.0.1:{port}")
     ran = away("whoami", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (5, "unreachable")
+
+
+def test_the_server_command_says_where_it_listens_and_ends_well(server: Server) -> None:
+    environment = {**os.environ, **server.town.environment, "PYTHONPATH": str(ROOT / "platform")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "towpath.cli", "server", "--port", "0", "--json"],
+        cwd=server.town.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        assert said["open"] is False
+        with closing(http.client.HTTPConnection(said["url"].removeprefix("http://"), timeout=30)) as connection:
+            connection.request("GET", "/readyz")
+            assert connection.getresponse().status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 def test_every_page_and_every_metric_is_documented() -> None:

@@ -42,6 +42,10 @@ class _Server(uvicorn.Server):
         if self.started:
             _say(self._said)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._captured_signals.clear()  # else it would end by the signal, which is not how a good end looks
+
 
 def main(arguments: list[str]) -> int:
     """Run the API until it is stopped; the exit code."""
