@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rollout.house import PROJECT, opened
+from rollout.house import PROJECT, crowned, opened, registered
+from towpath.adapters.keys_local import LocalKeys
 from towpath.cli import run
+from towpath.ledger.sql import SqlLedger
 from towpath.stages.timeline import served
 
 START = datetime(2024, 2, 1, tzinfo=UTC)
@@ -56,12 +58,15 @@ def test_the_command_draws_it(
 ) -> None:
     state = tmp_path / ".towpath"
     state.mkdir()
-    with opened(tmp_path, url=f"sqlite:///{state / 'ledger.db'}", clock=Clock()) as house:
-        name = house.champion.id
+    keys = LocalKeys(state / "keys")
+    keys.ensure(at=START)
+    with SqlLedger.open(f"sqlite:///{state / 'ledger.db'}", clock=Clock(), keys=keys) as ledger:
+        first = registered(ledger, 1)
+        crowned(ledger, first)
     monkeypatch.chdir(tmp_path)
     assert run(["ledger", "at", "2025-01-01", PROJECT]) == 0
     drawn = capsys.readouterr().out
-    assert name in drawn
+    assert first.id in drawn
     assert "by ada" in drawn
     assert run(["ledger", "at", "2023-01-01", PROJECT]) == 0
     assert "nothing served" in capsys.readouterr().out
