@@ -13,6 +13,7 @@ import yaml
 
 from cli import small_project
 from rollout import story
+from towpath.adapters.statements_intoto import InTotoStatements
 from towpath.core import digest as digests
 from towpath.core.charter import Charter, parse
 from towpath.core.errors import Unreachable
@@ -22,10 +23,11 @@ from towpath.core.looks import Look
 from towpath.core.policy import Decision, Policy, Verdict
 from towpath.core.rollout import Rollout, Telemetry
 from towpath.core.rollout_policy import RolloutPolicy
+from towpath.core.statement import claims
 from towpath.core.terms import FACT, Terms
 from towpath.ledger.rollouts import SqlRollouts
 from towpath.ledger.sql import SqlLedger
-from towpath.ports import Baseline, Draft, Ledger, ModelRun, Models, RegisteredModel
+from towpath.ports import Baseline, Draft, Keys, Ledger, ModelRun, Models, RegisteredModel
 from towpath.project import Project, load
 from towpath.stages.canary import CanaryPorts
 from towpath.stages.canary_start import Started, start
@@ -79,11 +81,17 @@ def registered(
         Stage.REGISTER: {FACT: Terms.of(charter).body},
     }
     notes: dict[str, Any] = {
-        Stage.TRAIN: {"run_id": f"r{number}", "model_id": f"m{number}", "artifact_digest": "sha256:a"},
+        Stage.TRAIN: {
+            "run_id": f"r{number}",
+            "model_id": f"m{number}",
+            "artifact_digest": digests.of_json(["saved", number]),
+        },
         Stage.REGISTER: {"registered_model": PROJECT, "version": str(number)},
     }
     rival = next(reversed(champions(ledger, PROJECT)), "")
     model = Subject(kind="model", name=PROJECT, digest=digests.of_json(["model", number]))
+    terms = Subject(kind="charter", name=PROJECT, digest=charter_digest(charter))
+    subjects = {Stage.TRAIN: (model,), Stage.REGISTER: (terms, model)}
     for stage in Policy().stages:
         findings = tuple(
             (changed or {}).get(
@@ -99,7 +107,7 @@ def registered(
             key=digests.of_json([stage, number, rival, outcome, charter_digest(charter), actor]),
             previous=grown.digest,
             inputs=_inputs(stage, rival, charter),
-            subjects=(model,) if stage in (Stage.TRAIN, Stage.REGISTER) else (),
+            subjects=subjects.get(Stage(stage), ()),
             findings=findings,
             facts=facts.get(stage, {}),
             notes=notes.get(stage, {}),
@@ -117,7 +125,27 @@ def registered(
             ),
             actor=actor,
         )
+    if isinstance(ledger, SqlLedger) and ledger._pen.keys is not None:
+        _attest(grown, ledger, ledger._pen.keys, actor)
     return grown
+
+
+def _attest(candidate: Candidate, ledger: Ledger, keys: Keys, actor: str) -> None:
+    """State what was registered, as registering does where there are keys."""
+    body = {
+        "envelope": InTotoStatements().signed(claims(candidate), model_signature="sha256:none", keys=keys),
+        "model_signature": "sha256:none",
+    }
+    draft = Draft(
+        kind=RecordKind.ATTESTATION,
+        project=PROJECT,
+        candidate=candidate.id,
+        stage=Stage.REGISTER,
+        key=digests.of_json({"attest": candidate.digest}),
+        digest=digests.of_json(body),
+        body=body,
+    )
+    ledger.append(draft, actor=actor)
 
 
 def charter_digest(charter: Charter) -> str:
