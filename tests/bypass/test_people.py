@@ -77,6 +77,7 @@ def test_two_accounts_of_one_person(scene: Scene) -> None:
     scene.unmoved()
 
 
+@pytest.mark.slow
 def test_two_accounts_are_one_approver(scene: Scene, tmp_path: Path) -> None:
     """One person approves twice where two persons must."""
     strict = means.softened(scene.project, tmp_path / "strict" / PROJECT, "risk: medium", "risk: high")

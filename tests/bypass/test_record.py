@@ -422,6 +422,7 @@ def test_two_promotions_at_once(scene: Scene) -> None:
     assert len(crowned) == 2  # the first champion, and one of the two
 
 
+@pytest.mark.slow
 def test_two_approvers_at_once(scene: Scene, tmp_path: Path) -> None:
     """Two accounts of one person approve at the same moment, where two persons must."""
     strict = means.softened(scene.project, tmp_path / "strict" / PROJECT, "risk: medium", "risk: high")
