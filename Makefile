@@ -10,7 +10,7 @@ RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint type bench bench-canary bench-serve lock docs format clean
+.PHONY: help demo test test-all lint type bench bench-canary bench-serve bench-ledger bench-verify lock docs format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,12 @@ bench-canary: .venv/ready-dev ## The rollout's judge against its bars, beside th
 
 bench-serve: .venv/ready-dev ## The gateway beside `mlflow models serve` of the same model
 	$(RUN)python tests/bench/serve.py
+
+bench-ledger: .venv/ready-dev ## How many entries a second the ledger verifies
+	$(RUN)python tests/bench/ledger.py
+
+bench-verify: .venv/ready-dev ## What proving an attestation adds to loading a model
+	$(RUN)python tests/bench/verify.py
 
 docs: .venv/ready-dev ## Write docs/reference anew from the code
 	$(RUN)python -m towpath.cli.reference docs/reference

@@ -202,7 +202,8 @@ def test_ledger_verify_names_a_changed_record_and_promote_refuses_the_ledger(
         connection.execute("UPDATE towpath_records SET actor = 'mallory' WHERE sequence = 2")
     bad = cli("ledger", "verify")
     assert bad.code == 4
-    assert bad.out.startswith("Record 2: ")
+    assert bad.out.startswith("Forged actor: ")
+    assert "ecord 2" in bad.out
     refused = cli(
         "promote", recorded.passed.id, "--by", "Ada", "--reason", "let us see", "--project", "project", "--json"
     )
