@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,22 +120,18 @@ class OnnxRuntime:
         except (KeyError, ValueError, TypeError) as error:
             raise damaged(file, error) from error
         self.columns = tuple(one.name for one in self.signature.inputs)
+        self._feeds = [feed(self.signature.inputs) for feed in (_Numbers, _Texts)]
         self._outputs = [self.signature.output]
         self._run = opened._sess.run  # without what ONNX Runtime's Python class does on every call
 
     def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
         if not rows:
             return []
-        try:
-            columns = list(zip(*rows, strict=True))
-        except ValueError:
-            columns = []
-        if len(columns) != len(self.columns):
+        if set(map(len, rows)) != {len(self.columns)}:
             raise BadInput("A row has more or fewer values than the model has inputs.", valid=self.columns)
-        feed = {
-            one.name: (_texts if one.type == "text" else _numbers)(one, values)
-            for one, values in zip(self.signature.inputs, columns, strict=True)
-        }
+        feed: dict[str, Any] = {}
+        for part in self._feeds:
+            feed.update(part(rows))
         (chances,) = self._run(self._outputs, feed, None)
         found: list[float] = chances[:, -1].tolist()
         return found
@@ -146,40 +143,84 @@ class OnnxRuntime:
         """The session goes with the object."""
 
 
-def _numbers(one: Input, values: tuple[object, ...]) -> Any:
-    """A column (n, 1) of doubles. Raises `BadInput` for what the model does not take."""
-    import numpy as np
+class _Numbers:
+    """The inputs of numbers: of all columns together one table is made, whose parts they are."""
 
-    if None in values:
-        values = tuple([_NAN if value is None else value for value in values])
-    try:
-        numbers: array[float] = array("d", values)  # type: ignore[arg-type]
-    except (TypeError, OverflowError) as error:
-        raise _refused(one, values, str(error)) from error
-    if not one.null and any(value != value for value in numbers):
-        raise _refused(one, values, "a missing value")
-    if one.limit is not None and any(abs(value) > one.limit for value in numbers):
-        raise _refused(one, values, "a number beyond the model's range")
-    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, 1)
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        import numpy as np
+
+        self._np = np
+        self._inputs = [(place, one) for place, one in enumerate(inputs) if one.type != "text"]
+        self._places = [place for place, _ in self._inputs]
+        self._names = [one.name for _, one in self._inputs]
+        limits = [math.inf if one.limit is None else one.limit for _, one in self._inputs]
+        self._limits = np.array(limits) if min(limits, default=math.inf) < math.inf else None
+        self._whole = [number for number, (_, one) in enumerate(self._inputs) if not one.null]
+
+    def __call__(self, rows: Sequence[Sequence[object]]) -> Iterable[tuple[str, Any]]:
+        """Each input with its column (rows, 1) of doubles. Raises `BadInput` for what the model does not take."""
+        np, places = self._np, self._places
+        values = [row[place] for row in rows for place in places]
+        if None in values:
+            values = [_NAN if value is None else value for value in values]
+        try:
+            packed: array[float] = array("d", values)  # type: ignore[arg-type]
+        except (TypeError, OverflowError) as error:
+            raise self._explained(rows) from error
+        table = np.frombuffer(packed).reshape(len(rows), -1)
+        if (self._limits is not None and (np.abs(table) > self._limits).any()) or (
+            self._whole and np.isnan(table[:, self._whole]).any()
+        ):
+            raise self._explained(rows)
+        return zip(self._names, np.ascontiguousarray(table.T)[..., None], strict=True)
+
+    def _explained(self, rows: Sequence[Sequence[object]]) -> BadInput:
+        """The sentence for the first column with a value that is at fault."""
+        for place, one in self._inputs:
+            values: tuple[Any, ...] = tuple([row[place] for row in rows])
+            try:
+                numbers: array[float] = array("d", [_NAN if value is None else value for value in values])
+            except (TypeError, OverflowError) as error:
+                return _refused(one, values, str(error))
+            if not one.null and any(value != value for value in numbers):
+                return _refused(one, values, "a missing value")
+            if one.limit is not None and any(abs(value) > one.limit for value in numbers):
+                return _refused(one, values, "a number beyond the model's range")
+        raise AssertionError("every column is as it should be")
 
 
-def _texts(one: Input, values: tuple[object, ...]) -> Any:
-    """A column (n, 1) of strings. Raises `BadInput` for what the model does not take."""
-    import numpy as np
+class _Texts:
+    """The inputs of texts, likewise."""
 
-    out = np.empty((len(values), 1), dtype=object)
-    for place, value in enumerate(values):
-        if isinstance(value, str):
-            if one.known is not None and value not in one.known:
-                raise _refused(one, values, f"{value!r} is no known category")
-            out[place, 0] = value
-        elif value is None and one.null:
-            out[place, 0] = NULL
-        elif isinstance(value, float) and value != value and one.nan:
-            out[place, 0] = NAN
-        else:
-            raise _refused(one, values, f"{value!r} is no text")
-    return out
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        import numpy as np
+
+        self._np = np
+        known = [None if one.known is None else frozenset(one.known) for one in inputs]
+        self._inputs = [(place, one, known[place]) for place, one in enumerate(inputs) if one.type == "text"]
+        self._names = [one.name for _, one, _ in self._inputs]
+
+    def __call__(self, rows: Sequence[Sequence[object]]) -> Iterable[tuple[str, Any]]:
+        """Each input with its column (rows, 1) of strings. Raises `BadInput` for what the model does not take."""
+        table = self._np.empty((len(self._inputs), len(rows), 1), dtype=object)
+        for number, (place, one, known) in enumerate(self._inputs):
+            for here, row in enumerate(rows):
+                value = row[place]
+                if not isinstance(value, str):
+                    value = _stand_in(one, value)
+                elif known is not None and value not in known:
+                    raise _refused(one, (value,), f"{value!r} is no known category")
+                table[number, here, 0] = value
+        return zip(self._names, table, strict=True)
+
+
+def _stand_in(one: Input, value: object) -> str:
+    """The text that stands for None or NaN. Raises `BadInput` where it is not taken, and for anything else."""
+    if value is None and one.null:
+        return NULL
+    if isinstance(value, float) and value != value and one.nan:
+        return NAN
+    raise _refused(one, (value,), f"{value!r} is no text")
 
 
 def _refused(one: Input, values: tuple[object, ...], why: str) -> BadInput:
