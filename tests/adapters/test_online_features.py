@@ -103,6 +103,28 @@ def test_some_features_in_another_order(online: Online) -> None:
     assert read(store_of(online), "kinds", [("north",)], ["word"]) == online.feast("kinds", [("north",)], ["word"])
 
 
+def test_views_of_the_same_entities_asked_for_together_each_get_their_own(online: Online) -> None:
+    """Redis answers them by one command; a key that only one of them knows, and none, are among them."""
+    keys: list[tuple[Any, ...]] = [("north",), ("nowhere",), (None,), ("east",), ("empty",), (1,)]
+    wanted = [
+        Lookup(view="takings", keys=keys, features=["visits"]),
+        Lookup(view="kinds", keys=keys, features=["word", "ratio"]),
+        Lookup(view="stock", keys=[("north", 1)], features=["pieces"]),
+        Lookup(view="kinds", keys=[("south",)], features=["word"]),
+        Lookup(view="takings", keys=[("north",)], features=["taken"]),
+    ]
+
+    async def together() -> list[list[dict[str, Any]]]:
+        store = store_of(online)
+        try:
+            found = await store.read(wanted)
+        finally:
+            await store.close()
+        return [[flat(one, lookup.features) for one in each] for lookup, each in zip(wanted, found, strict=True)]
+
+    assert asyncio.run(together()) == [read(store_of(online), one.view, one.keys, one.features) for one in wanted]
+
+
 def test_it_is_opened_in_a_process_of_its_own(online: Online) -> None:
     code = (
         "import sys, asyncio\nfrom pathlib import Path\nfrom towpath.adapters.online_features import open_online\n"

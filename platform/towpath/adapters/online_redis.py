@@ -8,38 +8,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import mmh3
 
-from towpath.adapters.online_codec import KeyEncoder, decode_time, row_decoder
+from towpath.adapters.online_codec import DecodeRow, KeyEncoder, decode_time, row_decoder
 from towpath.adapters.online_description import Description, View
 from towpath.adapters.online_redis_connection import RedisAddress, RedisConnection, bulk
 from towpath.ports import Lookup, OnlineAnswer
 
 _KNOWN = frozenset({"db", "ssl", "password", "username", "socket_timeout", "socket_connect_timeout"})
+_REMEMBERED = 8_192  # commands of a read
 
 
 class _Read:
-    """Reading some features of one view: all of the command but the key, and how to decode the reply."""
+    """Reading features of views of one entity, whose values are in one hash: the command, and decoding the reply."""
 
-    def __init__(self, view: View, features: Sequence[str], project: str) -> None:
-        fields = [mmh3.hash(f"{view.table}:{name}", signed=False).to_bytes(4, "little") for name in features]
-        self._head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 3)
-        self._tail = b"".join(map(bulk, (*fields, f"_ts:{view.table}".encode())))
+    def __init__(self, views: Sequence[tuple[View, Sequence[str]]], project: str) -> None:
+        fields: list[bytes] = []
+        self._parts: list[tuple[int, int, tuple[str, ...], DecodeRow]] = []
+        for view, features in views:
+            names = tuple(features)
+            self._parts.append((len(fields), len(fields) + len(names), names, row_decoder(view, names)))
+            fields += [mmh3.hash(f"{view.table}:{name}", signed=False).to_bytes(4, "little") for name in names]
+            fields.append(f"_ts:{view.table}".encode())
+        self._head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
+        self._tail = b"".join(map(bulk, fields))
         self._project = project.encode()
-        self._names = tuple(features)
-        self._decode = row_decoder(view, features)
+        self._encode = KeyEncoder(views[0][0])
+        # typed: 1 is a key where True is none
+        self.command = lru_cache(maxsize=_REMEMBERED, typed=True)(self._command)
 
-    def command(self, key: bytes) -> bytes:
-        return self._head + bulk(key + self._project) + self._tail
+    def _command(self, *key: object) -> bytes | None:
+        """None for a key that no entity can have."""
+        encoded = self._encode(key)
+        return None if encoded is None else self._head + bulk(encoded + self._project) + self._tail
 
-    def answer(self, reply: Sequence[bytes | None]) -> OnlineAnswer | None:
-        found, at = reply[:-1], reply[-1]
-        if at is None and not any(found):
-            return None
-        values = dict(zip(self._names, self._decode(found), strict=True))
-        return OnlineAnswer(values=values, at=decode_time(at))
+    def answers(self, reply: Sequence[bytes | None]) -> list[OnlineAnswer | None]:
+        """One for each view."""
+        found: list[OnlineAnswer | None] = []
+        for start, end, names, decode in self._parts:
+            row, at = reply[start:end], reply[end]
+            if at is None and not any(row):
+                found.append(None)
+            else:
+                values = dict(zip(names, decode(row), strict=True))
+                found.append(OnlineAnswer(values=values, at=decode_time(at)))
+        return found
 
 
 class RedisOnline:
@@ -48,29 +64,51 @@ class RedisOnline:
     def __init__(self, description: Description, address: RedisAddress) -> None:
         self.views = {view.name: view for view in description.views}
         self._description = description
-        self._keys = {view.name: KeyEncoder(view) for view in description.views}
-        self._reads: dict[tuple[str, tuple[str, ...]], _Read] = {}
+        self._reads: dict[tuple[tuple[str, tuple[str, ...]], ...], _Read] = {}
         self._connection = RedisConnection(address)
 
     async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
-        """One command a key, all of them in one write. Raises `Unreachable`, `Misconfigured` and `NotFound`."""
-        asked, commands = [], []
-        for lookup in lookups:
-            read = self._read(lookup.view, tuple(lookup.features))
-            keys = list(map(self._keys[lookup.view], lookup.keys))
-            asked.append((read, keys))
-            commands += [read.command(key) for key in keys if key is not None]
+        """One command an entity, all of them in one write. Raises `Unreachable`, `Misconfigured` and `NotFound`.
+
+        Lookups of the same entities that follow each other share their commands.
+        """
+        asked = []
+        for together in self._together(lookups):
+            read = self._read(tuple((one.view, tuple(one.features)) for one in together))
+            asked.append((together, read, [read.command(*key) for key in together[0].keys]))
+        commands = [command for _, _, here in asked for command in here if command is not None]
         replies = iter(await self._connection.ask(b"".join(commands), len(commands)) if commands else ())
-        return [[None if key is None else read.answer(next(replies)) for key in keys] for read, keys in asked]
+        found: list[list[OnlineAnswer | None]] = []
+        for together, read, here in asked:
+            nothing: list[OnlineAnswer | None] = [None] * len(together)
+            rows = [nothing if command is None else read.answers(next(replies)) for command in here]
+            found += map(list, zip(*rows, strict=True)) if rows else [[] for _ in together]
+        return found
 
     async def close(self) -> None:
         await self._connection.close()
 
-    def _read(self, view: str, features: tuple[str, ...]) -> _Read:
-        found = self._reads.get((view, features))
+    def _together(self, lookups: Sequence[Lookup]) -> list[list[Lookup]]:
+        """Lookups in order, those of the same join keys and entities in one list. Raises `NotFound`."""
+        found: list[list[Lookup]] = []
+        before = None
+        for lookup in lookups:
+            names = self._view(lookup.view).keys
+            if names == before and lookup.keys == found[-1][0].keys:
+                found[-1].append(lookup)
+            else:
+                found.append([lookup])
+            before = names
+        return found
+
+    def _view(self, name: str) -> View:
+        return self.views.get(name) or self._description.view(name)  # which says what there is
+
+    def _read(self, wanted: tuple[tuple[str, tuple[str, ...]], ...]) -> _Read:
+        found = self._reads.get(wanted)
         if found is None:
-            found = _Read(self._description.view(view), features, self._description.project)
-            self._reads[view, features] = found
+            views = [(self._view(name), features) for name, features in wanted]
+            found = self._reads[wanted] = _Read(views, self._description.project)
         return found
 
 
