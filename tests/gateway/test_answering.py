@@ -52,10 +52,9 @@ class Desk:
 
     async def ask(self, *units: str | None) -> Answer:
         plan = self.answering.ready()
-        rows = len(units)
         given = asked(
             plan.schema,
-            {"x": [1.0] * rows, "who": list(units), "row": [f"k{n}" for n in range(rows)]},
+            [{"x": 1.0, "who": unit, "row": f"k{number}"} for number, unit in enumerate(units)],
             parameters=None,
             request="r-1",
             max_rows=100,

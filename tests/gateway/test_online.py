@@ -12,13 +12,13 @@ from gateway import fakes
 from gateway.fakes import DictStore
 from towpath.core.errors import Unreachable
 from towpath.core.serving import OnlineFeatures
-from towpath.gateway.asked import Asked
+from towpath.gateway.asked import Asked, Row
 from towpath.gateway.faults import Unknown
 from towpath.gateway.online import OnlineReader
 from towpath.gateway.schema import Shape, View
 
 VIEW = View(name="shop", keys=("who",), features=("spent", "visits"), ttl_seconds=60.0)
-SHAPE = Shape(reads=((VIEW, ("spent", "visits")),))
+SHAPE = Shape(reads=((VIEW, VIEW.features),))
 NOW = time.time()
 
 
@@ -34,7 +34,12 @@ def _store() -> DictStore:
 
 
 def _asked(*who: str | None, at: float | None = NOW) -> Asked:
-    return Asked(request="r", rows=len(who), columns={"who": list(who)}, units=list(who), keys=list(who), at=at)
+    rows: list[Row] = [{"who": one} for one in who]
+    return Asked(request="r", rows=rows, shape=SHAPE, units=list(who), keys=list(who), at=at)
+
+
+def _column(asked: Asked, name: str) -> list[object]:
+    return [row[name] for row in asked.rows]
 
 
 def _reader(store: DictStore, **rules: Any) -> OnlineReader:
@@ -45,9 +50,9 @@ def _reader(store: DictStore, **rules: Any) -> OnlineReader:
 def test_what_is_known_is_filled_in_row_by_row() -> None:
     async def run() -> None:
         asked = _asked("ada", "nobody", None)
-        counts = await _reader(_store(), defaults={"spent": 0.5}).fill(asked, SHAPE)
-        assert asked.columns["spent"] == [7.0, 0.5, 0.5]
-        assert asked.columns["visits"] == [2.0, None, None]
+        counts = await _reader(_store(), defaults={"spent": 0.5}).fill(asked)
+        assert _column(asked, "spent") == [7.0, 0.5, 0.5]
+        assert _column(asked, "visits") == [2.0, None, None]
         assert counts == {"missing": 2, "stale": 0, "down": 0, "last_known": 0, "default": 2}
 
     asyncio.run(run())
@@ -56,7 +61,7 @@ def test_what_is_known_is_filled_in_row_by_row() -> None:
 def test_a_missing_entity_may_be_refused_by_name() -> None:
     async def run() -> None:
         with pytest.raises(Unknown, match="who 'nobody'"):
-            await _reader(_store(), missing="refuse").fill(_asked("nobody"), SHAPE)
+            await _reader(_store(), missing="refuse").fill(_asked("nobody"))
 
     asyncio.run(run())
 
@@ -65,8 +70,8 @@ def test_a_missing_entity_may_be_refused_by_name() -> None:
 def test_a_stale_value_is_used_only_where_the_charter_says_so(rule: str, spent: float | None) -> None:
     async def run() -> None:
         asked = _asked("old")
-        counts = await _reader(_store(), stale=rule).fill(asked, SHAPE)
-        assert asked.columns["spent"] == [spent]
+        counts = await _reader(_store(), stale=rule).fill(asked)
+        assert _column(asked, "spent") == [spent]
         assert counts["stale"] == 1
 
     asyncio.run(run())
@@ -75,7 +80,7 @@ def test_a_stale_value_is_used_only_where_the_charter_says_so(rule: str, spent: 
 def test_a_stale_value_may_be_refused() -> None:
     async def run() -> None:
         with pytest.raises(Unreachable, match="older"):
-            await _reader(_store(), stale="refuse").fill(_asked("old"), SHAPE)
+            await _reader(_store(), stale="refuse").fill(_asked("old"))
 
     asyncio.run(run())
 
@@ -83,8 +88,8 @@ def test_a_stale_value_may_be_refused() -> None:
 def test_age_is_judged_at_the_time_that_is_asked_about() -> None:
     async def run() -> None:
         asked = _asked("old", at=NOW - 3_590)
-        counts = await _reader(_store(), stale="refuse").fill(asked, SHAPE)
-        assert (asked.columns["spent"], counts["stale"]) == ([1.0], 0)
+        counts = await _reader(_store(), stale="refuse").fill(asked)
+        assert (_column(asked, "spent"), counts["stale"]) == ([1.0], 0)
 
     asyncio.run(run())
 
@@ -95,11 +100,11 @@ def test_a_store_that_does_not_answer(fault: str, rule: str, spent: float | None
     async def run() -> None:
         store = _store()
         reader = _reader(store, down=rule)
-        await reader.fill(_asked("ada"), SHAPE)
+        await reader.fill(_asked("ada"))
         setattr(store, fault, True)
         asked = _asked("ada", "never-seen")
-        counts = await asyncio.wait_for(reader.fill(asked, SHAPE), 10)
-        assert asked.columns["spent"] == [spent, None]
+        counts = await asyncio.wait_for(reader.fill(asked), 10)
+        assert _column(asked, "spent") == [spent, None]
         assert counts["down"] == 2
 
     asyncio.run(run())
@@ -110,7 +115,7 @@ def test_a_store_that_does_not_answer_may_be_refused() -> None:
         store = _store()
         store.failing = True
         with pytest.raises(Unreachable):
-            await _reader(store, down="refuse").fill(_asked("ada"), SHAPE)
+            await _reader(store, down="refuse").fill(_asked("ada"))
 
     asyncio.run(run())
 
@@ -122,18 +127,18 @@ def test_a_stalled_store_is_left_alone_and_tried_again() -> None:
         opened: list[bool] = []
         reader = OnlineReader(store, OnlineFeatures(timeout_ms=5), asyncio.get_running_loop(), opened=opened.append)
         for _ in range(5):
-            await reader.fill(_asked("ada"), SHAPE)
+            await reader.fill(_asked("ada"))
         before = len(store.reads)
         for _ in range(20):
-            await reader.fill(_asked("ada"), SHAPE)
+            await reader.fill(_asked("ada"))
         assert (len(store.reads), opened) == (before, [True])
         store.stalled = False
         for _ in range(400):
             await asyncio.sleep(0.01)
             asked = _asked("ada")
-            if not (await reader.fill(asked, SHAPE))["down"]:
+            if not (await reader.fill(asked))["down"]:
                 break
-        assert (asked.columns["spent"], opened) == ([7.0], [True, False])
+        assert (_column(asked, "spent"), opened) == ([7.0], [True, False])
 
     asyncio.run(run())
 
@@ -143,9 +148,9 @@ def test_who_asks_in_one_tick_shares_one_read() -> None:
         store = _store()
         reader = _reader(store)
         many = [_asked("ada", "old") for _ in range(30)]
-        await asyncio.gather(*(reader.fill(one, SHAPE) for one in many))
+        await asyncio.gather(*(reader.fill(one) for one in many))
         assert store.reads == [("shop", 2)]
-        assert all(one.columns["spent"] == [7.0, None] for one in many)
+        assert all(_column(one, "spent") == [7.0, None] for one in many)
 
     asyncio.run(run())
 
@@ -164,11 +169,11 @@ def test_a_busy_loop_does_not_take_its_own_lateness_for_the_stores() -> None:
 
         reader = _reader(Slow(_store().rows), timeout_ms=10)
         asked = _asked("ada")
-        filling = asyncio.ensure_future(reader.fill(asked, SHAPE))
+        filling = asyncio.ensure_future(reader.fill(asked))
         for _ in range(4):
             await asyncio.sleep(0)
         time.sleep(0.05)  # somebody's model holds the loop
         assert (await filling)["down"] == 0
-        assert asked.columns["spent"] == [7.0]
+        assert _column(asked, "spent") == [7.0]
 
     asyncio.run(run())

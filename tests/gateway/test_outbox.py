@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
-from towpath.gateway.outbox import Collecting, Outbox
+import pytest
+
+from towpath.gateway.outbox import Collecting, Outbox, _reply_whole
 
 
 class Wire(asyncio.Transport):
@@ -83,3 +86,54 @@ def test_who_went_away_gets_nothing_and_holds_up_nobody() -> None:
         return done
 
     assert asyncio.run(run()) == [("one", "close"), ("two", b"reply")]
+
+
+def _cycle(done: list[tuple[object, ...]], **given: Any) -> Any:
+    """As much of uvicorn's cycle of one request as a reply touches."""
+    usual = {
+        "default_headers": [(b"date", b"today")],
+        "flow": SimpleNamespace(write_paused=False),
+        "scope": {"method": "POST"},
+        "transport": Wire("one", done),
+        "message_event": asyncio.Event(),
+        "keep_alive": True,
+        "disconnected": False,
+        "response_started": False,
+        "response_complete": False,
+        "on_response": lambda: done.append(("answered",)),
+    }
+    return SimpleNamespace(**{**usual, **given})
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_a_whole_reply_is_one_write_and_ends_the_request(keep_alive: bool) -> None:
+    done: list[tuple[object, ...]] = []
+    cycle = _cycle(done, keep_alive=keep_alive)
+    assert _reply_whole(cycle, 200, [(b"content-length", b"2")], b"hi")
+    closing = b"" if keep_alive else b"connection: close\r\n"
+    head = b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n" + closing
+    assert done == [("one", head + b"\r\nhi"), *([] if keep_alive else [("one", "close")]), ("answered",)]
+    assert cycle.response_complete
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"scope": {"method": "HEAD"}},
+        {"flow": SimpleNamespace(write_paused=True)},
+        {"response_started": True},
+        {"default_headers": [(b"x", b"1\r\nset-cookie: 2")]},
+        {"default_headers": [(b"x", b"1\n2")]},
+    ],
+    ids=["head", "held up", "begun", "a header in a header", "a line in a header"],
+)
+def test_what_is_not_plain_is_left_to_uvicorn(given: dict[str, Any]) -> None:
+    done: list[tuple[object, ...]] = []
+    assert not _reply_whole(_cycle(done, **given), 200, [], b"")
+    assert done == []
+
+
+def test_who_is_gone_is_told_nothing() -> None:
+    done: list[tuple[object, ...]] = []
+    assert _reply_whole(_cycle(done, disconnected=True), 200, [], b"")
+    assert done == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter, time
 
@@ -25,8 +24,7 @@ _LEAST_SHARE = 0.25  # of the budget that a challenger gets, however slow the ch
 _MOST_SHADOWS = 128  # mirrored requests that may wait for a challenger
 
 
-@dataclass(slots=True, kw_only=True)
-class Given:
+class Given(msgspec.Struct, kw_only=True):
     """What one arm's rows got. `error` is the trouble of the arm's own model, whoever answered in the end."""
 
     part: Part
@@ -38,8 +36,7 @@ class Given:
     latency_ms: float = 0.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, kw_only=True):
     """A request's answer. `refusal` is there when a row got no prediction."""
 
     asked: Asked
@@ -61,7 +58,7 @@ class Answer:
 
     def arms(self) -> list[str]:
         """The arm of each row."""
-        found = [self.given[0].part.name] * self.asked.rows
+        found = [self.given[0].part.name] * len(self.asked.rows)
         for item in self.given:
             for place in item.part.positions or ():
                 found[place] = item.part.name
@@ -77,7 +74,7 @@ class Answering:
         self.project = project
         self.serving = serving
         self.plan: Plan | None = None
-        self.metrics = ProjectMetrics(project=project)
+        self.metrics = ProjectMetrics(project=project, tally=metrics.tally)
         self._gateway_metrics = metrics
         self._write = write
         self._encode = msgspec.json.Encoder().encode
@@ -113,7 +110,7 @@ class Answering:
         )
         self._gather(answer)
         elapsed = perf_counter() - begun
-        self.metrics.latency.observe(elapsed)
+        self.metrics.answered(elapsed)
         for item in given:
             item.latency_ms = elapsed * 1e3
         return answer
@@ -149,11 +146,10 @@ class Answering:
             self._mirror(answer, answer.assigned.shadow, self._context(answer))
 
     async def _features(self, asked: Asked, plan: Plan) -> dict[str, int] | None:
-        shape = plan.schema.shape(asked.columns)
-        if not shape.reads:
+        if not asked.shape.reads:
             return None
         assert plan.reader is not None  # a schema has views only where a store is open
-        return await plan.reader.fill(asked, shape)
+        return await plan.reader.fill(asked)
 
     async def _part(self, part: Part, plan: Plan, assigned: Assigned, asked: Asked, begun: float) -> Given:
         champion = assigned.split.champion if assigned.split is not None else plan.champion
@@ -220,7 +216,7 @@ class Answering:
         elif len(answer.given) == 1:
             answer.predictions = answer.given[0].predictions or []
         else:
-            answer.predictions = [0.0] * answer.asked.rows
+            answer.predictions = [0.0] * len(answer.asked.rows)
             for item in answer.given:
                 for place, value in zip(item.part.positions or (), item.predictions or (), strict=True):
                     answer.predictions[place] = value

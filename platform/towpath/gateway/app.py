@@ -96,12 +96,12 @@ class App:
         except Exception:  # noqa: BLE001 - a client is told something, whatever happened
             _log.exception("request to %s", path[:80])
             reply = json_reply({"error": "The gateway failed; its log says how."}, status=500)
-        await self._send(send, reply, answer)
+        await self._send(scope, send, reply, answer)
         self._metrics.requested(endpoint, reply.status)
 
-    async def _send(self, send: Send, reply: Reply, answer: tuple[Answering, Answer] | None) -> None:
+    async def _send(self, scope: Scope, send: Send, reply: Reply, answer: tuple[Answering, Answer] | None) -> None:
         if answer is None:
-            await send_reply(send, reply)
+            await send_reply(scope, send, reply)
             return
         answering, given = answer
         try:
@@ -109,7 +109,7 @@ class App:
         except Exception:  # noqa: BLE001 - the log is never the request's trouble
             _log.exception("the prediction log of %s", answering.project)
             self._metrics.log_lost.inc()
-        await send_reply(send, reply)
+        await send_reply(scope, send, reply)
         answering.after(given)
 
     def _page(self, scope: Scope, page: Callable[[], Reply]) -> Reply:
@@ -179,6 +179,7 @@ class App:
         return f"{self._prefix}{next(self._numbers):x}" if given is None else request_id(given.decode("latin-1"))
 
     def _exposition(self) -> Reply:
+        self._metrics.tally.flush()
         return Reply(body=exposition(self._metrics_folder), headers=((b"content-type", CONTENT_TYPE.encode()),))
 
 
@@ -204,7 +205,7 @@ def _inferred(answering: Answering, answer: Answer) -> Reply:
         parameters=parameters,
         outputs=[
             tensors.OutputTensor(
-                name=tensors.OUTPUT, datatype="FP64", shape=[answer.asked.rows], data=answer.predictions
+                name=tensors.OUTPUT, datatype="FP64", shape=[len(answer.asked.rows)], data=answer.predictions
             )
         ],
     )

@@ -1,75 +1,72 @@
-"""A request as every protocol gives it: columns of values, and what the request says of itself."""
+"""A request as every protocol gives it: rows of values by column, and what the request says of itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from towpath.core import names
 from towpath.core.errors import BadInput
 from towpath.gateway.faults import TooLarge
-from towpath.gateway.schema import GREATEST, LEAST, Schema, instant
+from towpath.gateway.schema import Schema, Shape, instant
 
+Row = dict[str, object]
 LONGEST_ID = 128
 
 
-@dataclass(slots=True, kw_only=True)
-class Asked:
-    """`rows` rows; `columns` by name, each with one value a row. Lists of units and keys have one element a row too.
+class Asked(msgspec.Struct, kw_only=True):
+    """Rows of values by column, all with the same columns; lists of units and keys have one element a row.
 
     Where a project declares no unit, every request is a unit of its own.
     """
 
     request: str
-    rows: int
-    columns: dict[str, list[object]]
+    rows: list[Row]
+    shape: Shape
     units: list[str | None]
     keys: list[str | None]
     at: float | None  # the time that is asked about; None for now
 
 
 def asked(
-    schema: Schema,
-    columns: dict[str, list[object]],
-    *,
-    parameters: Mapping[str, object] | None,
-    request: str,
-    max_rows: int,
+    schema: Schema, rows: list[Row], *, parameters: Mapping[str, object] | None, request: str, max_rows: int
 ) -> Asked:
-    """Check the columns of a request. A parameter that bears a column's name holds for every row.
+    """Check the rows of a request. A parameter that bears a column's name holds for every row.
 
     Raises `BadInput` for anything that is not as the schema says, and `TooLarge`.
     """
-    rows = len(next(iter(columns.values()))) if columns else 0
-    if rows == 0:
+    count = len(rows)
+    if count == 0 or not rows[0]:
         raise BadInput("The request holds no row.", hint="Send at least one.")
-    if rows > max_rows:
+    if count > max_rows:
         raise TooLarge(
-            f"The request holds {rows:,} rows.", value=rows, valid=[f"1 to {max_rows:,}"], hint="Send it in parts."
+            f"The request holds {count:,} rows.", value=count, valid=[f"1 to {max_rows:,}"], hint="Send it in parts."
         )
-    types = schema.types
-    for name, values in columns.items():
-        if len(values) != rows:
-            raise BadInput(f"Column {name!r} has {len(values)} rows, others {rows}.", value=name)
-        value = values[0]
-        if rows != 1 or type(value) not in types.get(name, ()) or (type(value) is int and not _fits(value)):
-            schema.check(name, values)
-    for name, value in (parameters or {}).items():
-        if name in schema.columns and name not in columns:
-            columns[name] = [value] * rows
-            schema.check(name, columns[name])
+    first = rows[0]
+    if parameters:
+        more = {name: value for name, value in parameters.items() if name in schema.columns and name not in first}
+        if more:
+            for row in rows:
+                row.update(more)
+    at = first.get(names.EVENT_TIME)
     return Asked(
         request=request,
         rows=rows,
-        columns=columns,
-        units=_texts(columns.get(schema.unit), rows) if schema.unit else [request] * rows,
-        keys=_texts(columns.get(schema.row_id), rows),
-        at=instant(columns[names.EVENT_TIME][0]) if names.EVENT_TIME in columns else None,
+        shape=schema.shape(rows),
+        units=_texts(schema.unit, rows) if schema.unit else [request] * count,
+        keys=_texts(schema.row_id, rows),
+        at=None if at is None else instant(at),
     )
 
 
-def _fits(value: int) -> bool:
-    return LEAST <= value <= GREATEST
+def rows_of(columns: Mapping[str, Sequence[object]]) -> list[Row]:
+    """The rows that columns make. Raises `BadInput` for columns of several lengths."""
+    count = len(next(iter(columns.values()), ()))
+    for name, values in columns.items():
+        if len(values) != count:
+            raise BadInput(f"Column {name!r} has {len(values)} rows, others {count}.", value=name)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def request_id(given: object) -> str:
@@ -84,7 +81,6 @@ def request_id(given: object) -> str:
     return text
 
 
-def _texts(values: list[object] | None, rows: int) -> list[str | None]:
-    if values is None:
-        return [None] * rows
-    return [None if value is None else str(value) for value in values]
+def _texts(name: str, rows: Sequence[Row]) -> list[str | None]:
+    values = [row.get(name) for row in rows]
+    return [value if value is None or type(value) is str else str(value) for value in values]

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from towpath.core.errors import BadInput
-from towpath.gateway.asked import Asked, asked
+from towpath.gateway.asked import Asked, Row, asked, rows_of
 from towpath.gateway.faults import WrongMedia
 from towpath.gateway.schema import Kind, Schema
 
@@ -22,7 +22,6 @@ JSON, CSV = "application/json", "text/csv"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
-Columns = dict[str, list[object]]
 Records = list[dict[str, Any]]
 
 
@@ -67,28 +66,28 @@ def decode(body: bytes, media: str, schema: Schema, *, request: str, max_rows: i
             hint="Send exactly one of these, with a row in it, and params beside it if need be.",
         )
     (form,) = given
-    columns = _split(form) if isinstance(form, Split) else _records(form) if isinstance(form, list) else _inputs(form)
-    return asked(schema, columns, parameters=found.params or found.parameters, request=request, max_rows=max_rows)
+    rows = _split(form) if isinstance(form, Split) else _records(form) if isinstance(form, list) else _inputs(form)
+    return asked(schema, rows, parameters=found.params or found.parameters, request=request, max_rows=max_rows)
 
 
-def _split(form: Split) -> Columns:
-    names, data = form.columns, form.data
-    columns = dict(zip(names, map(list, zip(*data, strict=False)), strict=False))
-    if len(columns) != len(names) and data:
+def _split(form: Split) -> list[Row]:
+    names, count = form.columns, len(form.columns)
+    rows = [dict(zip(names, row, strict=False)) for row in form.data]
+    if rows and len(rows[0]) != count:
         _refuse_twice("dataframe_split.columns", names)
-    for number, row in enumerate(data):
-        if len(row) != len(names):
-            raise BadInput(f"dataframe_split.data, row {number}: it holds no {len(names)} values.", value=number)
-    return columns
+    for number, row in enumerate(form.data):
+        if len(row) != count:
+            raise BadInput(f"dataframe_split.data, row {number}: it holds no {count} values.", value=number)
+    return rows
 
 
-def _records(rows: Records) -> Columns:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+def _records(rows: Records) -> list[Row]:
+    blank: Row = dict.fromkeys(name for row in rows for name in row)
+    return [{**blank, **row} for row in rows]
 
 
-def _inputs(form: Mapping[str, Any]) -> Columns:
-    return {name: items if isinstance(items, list) else [items] for name, items in form.items()}
+def _inputs(form: Mapping[str, Any]) -> list[Row]:
+    return rows_of({name: items if isinstance(items, list) else [items] for name, items in form.items()})
 
 
 def _refuse_twice(where: str, names: Sequence[str]) -> None:
@@ -96,7 +95,7 @@ def _refuse_twice(where: str, names: Sequence[str]) -> None:
         raise BadInput(f"{where} names a column twice.", value=next(n for n in names if names.count(n) > 1))
 
 
-def _csv(body: bytes, schema: Schema) -> Columns:
+def _csv(body: bytes, schema: Schema) -> list[Row]:
     try:
         lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -108,7 +107,7 @@ def _csv(body: bytes, schema: Schema) -> Columns:
     for number, row in enumerate(rows):
         if len(row) != len(names):
             raise BadInput(f"CSV row {number} has {len(row)} values, the first line {len(names)}.", value=number)
-    return {name: _typed(name, [row[place] for row in rows], schema) for place, name in enumerate(names)}
+    return rows_of({name: _typed(name, [row[place] for row in rows], schema) for place, name in enumerate(names)})
 
 
 def _typed(name: str, texts: Sequence[str], schema: Schema) -> list[object]:

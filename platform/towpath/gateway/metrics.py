@@ -5,7 +5,9 @@ Workers count into files of one folder (prometheus-client's multiprocess mode); 
 
 from __future__ import annotations
 
+import asyncio
 import os
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
@@ -64,16 +66,45 @@ _BREAKER = Gauge(
 _RESTARTS = Counter("towpath_gateway_worker_restarts", "Workers that ended by themselves and were started again.")
 
 
+class Tally:
+    """What was counted in this turn of the event loop: each number is written once a turn, not once a request.
+
+    prometheus-client's own `inc` and `observe` cost as much as the assignment and the model's call together.
+    """
+
+    def __init__(self) -> None:
+        self._counted: dict[values.ValueClass, float] = {}
+
+    def count(self, counter: Counter, amount: float = 1.0) -> None:
+        self._add(counter._value, amount)
+
+    def observe(self, histogram: Histogram, amount: float) -> None:
+        self._add(histogram._sum, amount)
+        self._add(histogram._buckets[bisect_left(histogram._upper_bounds, amount)], 1.0)
+
+    def flush(self) -> None:
+        counted, self._counted = self._counted, {}
+        for value, amount in counted.items():
+            value.inc(amount)
+
+    def _add(self, value: values.ValueClass, amount: float) -> None:
+        counted = self._counted
+        if not counted:
+            asyncio.get_running_loop().call_soon(self.flush)
+        counted[value] = counted.get(value, 0.0) + amount
+
+
 @dataclass(kw_only=True)
 class ProjectMetrics:
     """The children of one project."""
 
     project: str
+    tally: Tally
     predictions: dict[tuple[str, str | None], Counter] = field(default_factory=dict)
     errors: dict[str, Counter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.latency = _LATENCY.labels(self.project)
+        self._latency = _LATENCY.labels(self.project)
         self.features = {
             name: _FEATURES.labels(self.project, name) for name in ("missing", "stale", "down", "last_known", "default")
         }
@@ -83,11 +114,14 @@ class ProjectMetrics:
         self.configured = _CONFIGURED.labels(self.project)
         self.breaker = _BREAKER.labels(self.project)
 
+    def answered(self, seconds: float) -> None:
+        self.tally.observe(self._latency, seconds)
+
     def predicted(self, arm: str, fallback: str | None, rows: int) -> None:
         child = self.predictions.get((arm, fallback))
         if child is None:
             child = self.predictions[arm, fallback] = _PREDICTIONS.labels(self.project, arm, fallback or "none")
-        child.inc(rows)
+        self.tally.count(child, rows)
 
     def failed(self, arm: str, rows: int) -> None:
         child = self.errors.get(arm)
@@ -100,6 +134,7 @@ class Metrics:
     """The children of the process."""
 
     def __init__(self) -> None:
+        self.tally = Tally()
         self.log_lines = _LOG_LINES
         self.log_lost = _LOG_LOST
         self.log_waiting = _LOG_WAITING
@@ -116,7 +151,7 @@ class Metrics:
         child = self._requests.get((endpoint, status))
         if child is None:
             child = self._requests[endpoint, status] = _REQUESTS.labels(endpoint, str(status))
-        child.inc()
+        self.tally.count(child)
 
 
 def exposition(folder: str | None) -> bytes:

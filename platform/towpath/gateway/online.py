@@ -7,7 +7,6 @@ busy finds the answer in its socket then, and does not take its own lateness for
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic, time
@@ -23,6 +22,7 @@ from towpath.ports import Lookup, OnlineAnswer, OnlineStore
 
 Key = tuple[object, ...]
 _REMEMBERED = 50_000  # entities of all views together, for when the store is down
+_EVER = float("-inf")
 OUTCOMES: Final = ("missing", "stale", "down", "last_known", "default")
 
 
@@ -35,10 +35,11 @@ Found = OnlineAnswer | Down | None
 
 
 class _Batch:
-    """What is asked in one tick: keys by view, and who waits."""
+    """What is asked in one tick: the requests' shapes, entities by their join keys, and who waits."""
 
     def __init__(self) -> None:
-        self.wanted: dict[View, dict[Key, None]] = {}
+        self.shapes: dict[int, Shape] = {}
+        self.keys: dict[tuple[str, ...], dict[Key, None]] = {}
         self.waiting: list[asyncio.Future[dict[View, Mapping[Key, Found]]]] = []
 
 
@@ -60,37 +61,40 @@ class OnlineReader:
         self._remembers = OnFault.LAST_KNOWN in (rules.down, rules.missing)
         self._loop = loop
         self._batch: _Batch | None = None
-        self._last: OrderedDict[tuple[str, Key], OnlineAnswer] = OrderedDict()
+        self._last: dict[str, dict[Key, OnlineAnswer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def fill(self, asked: Asked, shape: Shape) -> dict[str, int]:
-        """Add the missing features to the request's columns; returns how often something was not as it should be.
+    async def fill(self, asked: Asked) -> dict[str, int]:
+        """Add the missing features to the request's rows; returns how often something was not as it should be.
 
         Raises `Unknown` or `Unreachable` where the charter refuses such a request.
         """
-        keys = {view: _keys(asked, view) for view, _ in shape.reads}
-        found = await self._read(keys)
+        rows, shape = asked.rows, asked.shape
+        keys = {names: [tuple([row[name] for name in names]) for row in rows] for names in shape.keys}
+        found = await self._read(shape, keys)
         counts = dict.fromkeys(OUTCOMES, 0)
         now = asked.at if asked.at is not None else time()
-        columns, defaults = asked.columns, self._rules.defaults
+        defaults = self._rules.defaults
         for view, features in shape.reads:
-            here = found[view]
-            answers = [self._judged(view, key, here.get(key), now, counts) for key in keys[view]]
-            if asked.rows == 1:
-                values = defaults if answers[0] is None else answers[0].values
-                for name in features:
-                    columns[name] = [values.get(name)]
-                continue
-            for name in features:
-                default = defaults.get(name)
-                columns[name] = [default if answer is None else answer.values.get(name) for answer in answers]
+            here, whole = found[view], features is view.features
+            oldest = _EVER if view.ttl_seconds is None else now - view.ttl_seconds
+            for row, key in zip(rows, keys[view.keys], strict=True):
+                got = here.get(key)
+                answer = (
+                    got if isinstance(got, OnlineAnswer) and got.at >= oldest else self._judged(view, key, got, counts)
+                )
+                if answer is None:
+                    row.update({name: defaults.get(name) for name in features})
+                elif whole:
+                    row.update(answer.values)
+                else:
+                    row.update({name: answer.values.get(name) for name in features})
         return counts
 
-    def _judged(self, view: View, key: Key, found: Found, now: float, counts: dict[str, int]) -> OnlineAnswer | None:
-        """The answer to use, or None for the defaults."""
+    def _judged(self, view: View, key: Key, found: Found, counts: dict[str, int]) -> OnlineAnswer | None:
+        """What to use in place of a fresh answer; None for the defaults."""
         if isinstance(found, OnlineAnswer):
-            fresh = view.ttl_seconds is None or now - found.at <= view.ttl_seconds
-            return found if fresh else self._aged(view, found, counts)
+            return self._aged(view, found, counts)
         if isinstance(found, Down):
             counts["down"] += 1
             if self._rules.down is OnFault.REFUSE:
@@ -116,24 +120,27 @@ class OnlineReader:
         return found
 
     def _last_known(self, view: View, key: Key, counts: dict[str, int]) -> OnlineAnswer | None:
-        known = self._last.get((view.name, key))
+        known = self._last.get(view.name, {}).get(key)
         if known is None:
             return _defaulted(counts)
         counts["last_known"] += 1
         return known
 
-    def _read(self, wanted: Mapping[View, Sequence[Key]]) -> asyncio.Future[dict[View, Mapping[Key, Found]]]:
-        if self._batch is None:
-            self._batch = _Batch()
+    def _read(
+        self, shape: Shape, keys: Mapping[tuple[str, ...], Sequence[Key]]
+    ) -> asyncio.Future[dict[View, Mapping[Key, Found]]]:
+        batch = self._batch
+        if batch is None:
+            batch = self._batch = _Batch()
             self._loop.call_soon(self._start)
-        everybodys = self._batch.wanted
-        for view, keys in wanted.items():
-            known = everybodys.setdefault(view, {})
-            for key in keys:
+        batch.shapes[id(shape)] = shape
+        for names, here in keys.items():
+            known = batch.keys.setdefault(names, {})
+            for key in here:
                 if None not in key:
                     known[key] = None
         future: asyncio.Future[dict[View, Mapping[Key, Found]]] = self._loop.create_future()
-        self._batch.waiting.append(future)
+        batch.waiting.append(future)
         return future
 
     def _start(self) -> None:
@@ -144,7 +151,8 @@ class OnlineReader:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, batch: _Batch) -> None:
-        wanted = {view: list(keys) for view, keys in batch.wanted.items()}
+        views = {view: None for shape in batch.shapes.values() for view, _ in shape.reads}
+        wanted = {view: keys for names, keys in batch.keys.items() for view in views if view.keys == names}
         found: dict[View, Mapping[Key, Found]] = {view: dict.fromkeys(keys, _DOWN) for view, keys in wanted.items()}
         self.breaker, admitted = admit(self.breaker, monotonic())
         if admitted:
@@ -159,12 +167,13 @@ class OnlineReader:
             if not future.done():
                 future.set_result(found)
 
-    async def _ask(self, wanted: Mapping[View, list[Key]], found: dict[View, Mapping[Key, Found]]) -> bool:
-        """Read every view into `found`; whether it came in time."""
+    async def _ask(self, wanted: Mapping[View, Mapping[Key, None]], found: dict[View, Mapping[Key, Found]]) -> bool:
+        """Read every view into `found`; whether it came in time. Views of the same entities are asked for together."""
         views = [view for view, keys in wanted.items() if keys]
         if not views:
             return True
-        lookups = [Lookup(view=view.name, keys=wanted[view], features=view.features) for view in views]
+        keys = {view.keys: list(wanted[view]) for view in views}
+        lookups = [Lookup(view=view.name, keys=keys[view.keys], features=view.features) for view in views]
         read = self._loop.create_task(self._store.read(lookups))
         await asyncio.sleep(0)  # the bytes have been written
         if not read.done():
@@ -184,23 +193,14 @@ class OnlineReader:
         return True
 
     def _remember(self, view: View, answers: Mapping[Key, Found]) -> None:
-        last = self._last
-        for key, answer in answers.items():
-            if answer is not None:
-                last[view.name, key] = answer  # type: ignore[assignment]
-                last.move_to_end((view.name, key))
-        while len(last) > _REMEMBERED:
-            last.popitem(last=False)
+        known = self._last.setdefault(view.name, {})
+        known.update({key: answer for key, answer in answers.items() if isinstance(answer, OnlineAnswer)})
+        while sum(map(len, self._last.values())) > _REMEMBERED:
+            most = max(self._last.values(), key=len)
+            del most[next(iter(most))]  # the one that came first
 
     async def close(self) -> None:
         await self._store.close()
-
-
-def _keys(asked: Asked, view: View) -> list[Key]:
-    columns = asked.columns
-    if asked.rows == 1:
-        return [tuple([columns[name][0] for name in view.keys])]
-    return list(zip(*(columns[name] for name in view.keys), strict=True)) if view.keys else [()] * asked.rows
 
 
 def _defaulted(counts: dict[str, int]) -> OnlineAnswer | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+
+import msgspec
 
 from towpath.core.assignment import Arm, arm, bucket, mirrored
 from towpath.gateway.asked import Asked
@@ -23,12 +26,13 @@ class Model:
     removed: Callable[[], None] = lambda: None
     """Removes the files that a process of the model's own is started from."""
 
-    def rows(self, asked: Asked, positions: Sequence[int] | None) -> list[list[object]]:
+    def rows(self, asked: Asked, positions: Sequence[int] | None) -> list[tuple[object, ...]]:
         """The model's input rows, its columns in order; `positions` are rows of the request, None is all of them."""
-        columns = [asked.columns[name] for name in self.approved.columns]
-        if asked.rows == 1:
-            return [[values[0] for values in columns]]
-        return [[values[place] for values in columns] for place in (positions or range(asked.rows))]
+        rows = asked.rows if positions is None else [asked.rows[place] for place in positions]
+        columns = self.approved.columns
+        if len(columns) == 1:
+            return [(row[columns[0]],) for row in rows]
+        return list(map(itemgetter(*columns), rows))
 
     def close(self) -> None:
         self.main.close()
@@ -79,9 +83,8 @@ class Plan:
         return tuple(dict.fromkeys(found))
 
 
-@dataclass(slots=True, kw_only=True)
-class Part:
-    """The rows of a request that one arm answers; `positions` None means all of them. Not frozen, as `Assigned`."""
+class Part(msgspec.Struct, kw_only=True):
+    """The rows of a request that one arm answers; `positions` None means all of them."""
 
     arm: Arm
     name: str  # the arm's, for the log: an enum's value costs a call
@@ -89,12 +92,8 @@ class Part:
     positions: list[int] | None
 
 
-@dataclass(slots=True, kw_only=True)
-class Assigned:
-    """A request's rows by arm, their buckets (None without a unit or a rollout), and those to be mirrored.
-
-    Made for every request, and so not frozen, which would cost four times as much.
-    """
+class Assigned(msgspec.Struct, kw_only=True):
+    """A request's rows by arm, their buckets (None without a unit or a rollout), and those to be mirrored."""
 
     split: Split | None
     buckets: list[int | None]
@@ -107,8 +106,8 @@ def assign(plan: Plan, asked: Asked, now: float) -> Assigned:
     split = plan.in_force(now)
     if split is None:
         alone = Part(arm=Arm.CHAMPION, name="champion", model=plan.champion, positions=None)
-        return Assigned(split=None, buckets=[None] * asked.rows, parts=(alone,), shadow=None)
-    if asked.rows == 1:
+        return Assigned(split=None, buckets=[None] * len(asked.rows), parts=(alone,), shadow=None)
+    if len(asked.units) == 1:
         return _assign_one(split, asked.units[0])
     buckets = [None if unit is None else bucket(split.salt, unit) for unit in asked.units]
     arms = [arm(number, split.weight) for number in buckets]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,13 +16,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 MOST_BYTES = 16 << 20
+WHOLE = "towpath.whole"
+"""The extension of ASGI that takes status, headers and body at once, and says whether it did."""
 JSON = (b"content-type", b"application/json")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Status, body and headers; the length is added when it is sent."""
 
     body: bytes
@@ -52,9 +52,13 @@ def refusal(error: TowpathError, *, headers: tuple[Header, ...] = (), mlflow: bo
     return json_reply(body, status=status, headers=headers)
 
 
-async def send_reply(send: Send, reply: Reply) -> None:
-    length = (b"content-length", str(len(reply.body)).encode())
-    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
+async def send_reply(scope: Scope, send: Send, reply: Reply) -> None:
+    """Send a reply: in one piece where the server knows how to, else in the two that ASGI has."""
+    headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+    whole = scope.get("extensions", {}).get(WHOLE)
+    if whole is not None and whole(reply.status, headers, reply.body):
+        return
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from types import NoneType
 
 from towpath.core import names
@@ -80,9 +81,16 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one set of given columns leaves to be read: (view, its features that are missing)."""
+    """What one set of given columns leaves to be read: (view, its features that are missing, or all of them)."""
 
     reads: tuple[tuple[View, tuple[str, ...]], ...]
+    wholes: tuple[str, ...] = ()
+    """The given columns that hold whole numbers, where a shape is that of one row's values."""
+
+    @cached_property
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of join keys that are read by, each once."""
+        return tuple(dict.fromkeys(view.keys for view, _ in self.reads))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +111,7 @@ class Schema:
     """What a column's values may be, in Python."""
     datatypes: Mapping[str, frozenset[str]]
     """What a column's tensor may be, in the Open Inference Protocol."""
-    _shapes: dict[tuple[str, ...], Shape] = field(default_factory=dict, repr=False, compare=False)
+    _shapes: dict[tuple[object, ...], Shape] = field(default_factory=dict, repr=False, compare=False)
 
     def check(self, name: str, values: Sequence[object]) -> None:
         """Raises `BadInput` for a column that is not known, or a value that is not of its kind."""
@@ -122,24 +130,36 @@ class Schema:
                     valid=[kind.value, "null"],
                 )
 
-    def shape(self, given: Mapping[str, object]) -> Shape:
-        """What is left to be read. Raises `BadInput` for columns that are missing and cannot be read."""
-        key = tuple(given)
+    def shape(self, rows: Sequence[Mapping[str, object]]) -> Shape:
+        """What is left to be read for rows of the same columns.
+
+        Raises `BadInput` for a value that is not of its column's kind, and for columns that are missing and cannot be
+        read. Single rows are recognized by their columns and the types of their values.
+        """
+        first = rows[0]
+        key: tuple[object, ...] = (*first, *map(type, first.values())) if len(rows) == 1 else tuple(first)
         found = self._shapes.get(key)
+        if found is None or len(rows) > 1 or not _within([first[name] for name in found.wholes]):
+            for name in first:
+                self.check(name, [row[name] for row in rows])
         if found is None:
-            found = self._shape(given)
+            wholes = tuple(name for name, value in first.items() if type(value) is int) if len(rows) == 1 else ()
+            found = Shape(reads=self._reads(first), wholes=wholes)
             if len(self._shapes) < _SHAPES:
                 self._shapes[key] = found
         return found
 
-    def _shape(self, given: Mapping[str, object]) -> Shape:
+    def _reads(self, given: Mapping[str, object]) -> tuple[tuple[View, tuple[str, ...]], ...]:
         missing = [name for name in self.required if name not in given]
-        reads = []
+        reads: list[tuple[View, tuple[str, ...]]] = []
+        taken = set(given)
         wanted = [name for name in self.inputs if name not in given and name not in self.required]
         for view in self.views:
             lacking = tuple(name for name in view.features if name in wanted)
             if lacking:
-                reads.append((view, lacking))
+                # what nobody wants does no harm in a row, and taking all of an answer is the cheapest
+                reads.append((view, view.features if taken.isdisjoint(view.features) else lacking))
+                taken.update(view.features)
                 missing += [key for key in view.keys if key not in given and key not in missing]
                 wanted = [name for name in wanted if name not in lacking]
         missing += wanted
@@ -150,7 +170,7 @@ class Schema:
                 valid=sorted({*self.required, *(key for view in self.views for key in view.keys)}),
                 hint="Send these columns; features may be left out when the join keys of their view are there.",
             )
-        return Shape(reads=tuple(reads))
+        return tuple(reads)
 
 
 def schema(

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from towpath.core.errors import BadInput
-from towpath.gateway.asked import Asked, asked, request_id
+from towpath.gateway.asked import Asked, asked, request_id, rows_of
 from towpath.gateway.schema import Schema
 
 OUTPUT = "probability"
@@ -84,7 +84,7 @@ def decode(body: bytes, schema: Schema, *, request: str, max_rows: int) -> Asked
         columns[name] = values
     return asked(
         schema,
-        columns,
+        rows_of(columns),
         parameters=found.parameters,
         request=request if found.id is None else request_id(found.id),
         max_rows=max_rows,
