@@ -247,6 +247,14 @@ def test_emergency_without_follow_up(scene: Scene) -> None:
     assert found.digest == scene.mine.digest  # by two persons, as it must be
 
 
+def test_export_without_an_approval(scene: Scene, typed: Typed, tmp_path: Path) -> None:
+    """A candidate that nobody agreed to is written out as a bundle, which serves without asking anybody."""
+    ran = typed("mallory", "export", scene.mine.id, "--to", str(tmp_path / "edge"))
+    assert (ran.code, "may not be promoted, so it is not exported" in ran.err) == (3, True)
+    assert not (tmp_path / "edge").exists()
+    scene.unmoved()
+
+
 def test_claimed_name_in_a_closed_installation(scene: Scene, typed: Typed) -> None:
     """`--by grace` and TOWPATH_ACTOR=grace: without a token, and with the attacker's own."""
     asked = ("approve", scene.mine.id, "--reason", "it is good", "--by", "grace")

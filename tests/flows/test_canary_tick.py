@@ -25,7 +25,8 @@ from towpath.stages.canary_start import contender
 def home(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """A project with a rollout that was started, in the state folder that the flows find; MLflow is a fake."""
     state.mkdir()
-    with house.opened(tmp_path, url=f"sqlite:///{state / 'ledger.db'}", clock=wiring.now) as made:
+    keys = wiring.open_keys(Settings.read(os.environ, folder=tmp_path))
+    with house.opened(tmp_path, url=f"sqlite:///{state / 'ledger.db'}", clock=wiring.now, keys=keys) as made:
         made.start(now=wiring.now())
         monkeypatch.setattr(wiring, "open_models", lambda _: registry.open())
         yield made

@@ -261,17 +261,26 @@ class House:
 
 
 @contextmanager
-def opened(folder: Path, *, url: str | None = None, clock: Callable[[], datetime] | None = None) -> Iterator[House]:
+def opened(
+    folder: Path,
+    *,
+    url: str | None = None,
+    clock: Callable[[], datetime] | None = None,
+    keys: Keys | None = None,
+) -> Iterator[House]:
     url = url or f"sqlite:///{folder / 'ledger.db'}"
     evidence = Told()
     clock = clock or (lambda: NOW)
-    with SqlLedger.open(url, clock=clock) as ledger, SqlRollouts.at(url, clock=clock) as rollouts:
+    with (
+        SqlLedger.open(url, clock=clock, keys=keys) as ledger,
+        SqlRollouts.at(url, clock=clock, keys=keys) as rollouts,
+    ):
         first = registered(ledger, 1)
         if champion(ledger, PROJECT) is None:
             crowned(ledger, first)
         yield House(
             project=project(folder / "project"),
-            ports=CanaryPorts(ledger=ledger, rollouts=rollouts, evidence=evidence, actor="controller"),
+            ports=CanaryPorts(ledger=ledger, rollouts=rollouts, evidence=evidence, actor="controller", keys=keys),
             evidence=evidence,
             champion=first,
             challenger=registered(ledger, 2),

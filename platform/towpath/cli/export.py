@@ -51,6 +51,7 @@ def export(
             candidate,
             target,
             tolerance=_tolerance(candidate),
+            now=wiring.now(),
             world=exporting.Exporting(
                 ledger=ledger,
                 objects=wiring.open_objects(settings),

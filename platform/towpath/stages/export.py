@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from towpath.core.errors import BadInput, Denied, Unwritable
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
 from towpath.core.names import BILL
+from towpath.core.policy import Verdict
 from towpath.measure.parity import parity, reference
 from towpath.ports import Keys, Ledger, Models, Objects, Runtimes
 from towpath.stages.attested import require_attested
+from towpath.stages.proof import require_crowned
 from towpath.stages.serving import approved
 from towpath.stages.succession import require_whole
+from towpath.stages.verdict import rule
+from towpath.stages.work import crowning
 
 KIND = "onnx"
 MODEL, SIGNATURE, MANIFEST, RUNNER = "model.onnx", "signature.json", "manifest.json", "run.py"
@@ -41,16 +46,17 @@ class Exporting:
     told: Callable[[str], None]
 
 
-def export(candidate: Candidate, target: Path, *, tolerance: float, world: Exporting) -> Finding:
+def export(candidate: Candidate, target: Path, *, tolerance: float, world: Exporting, now: datetime) -> Finding:
     """Write the bundle into a folder that is made; returns the finding of its parity.
 
-    Raises `Denied` for a candidate that was refused, or whose ONNX form does not answer as scikit-learn does;
-    `IntegrityError` when the ledger, the data or the model is not what was recorded, or no trusted key states what it
-    is; `BadInput` for a folder that holds something.
+    Raises `Denied` for a candidate that neither was champion nor may be promoted now, or whose ONNX form does not
+    answer as scikit-learn does; `IntegrityError` when the ledger, the data or the model is not what was recorded, or no
+    trusted key states what it is; `BadInput` for a folder that holds something.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BadInput(f"{target} is there already.", value=str(target), hint="Name a folder that does not exist.")
     require_whole(world.ledger.verify())
+    _require_allowed(candidate, world.ledger, now)
     if candidate.outcome is not Outcome.PASS:
         raise Denied(f"{candidate.id} did not pass; it is not exported.", value=candidate.id)
     found = approved(candidate)
@@ -83,6 +89,21 @@ def export(candidate: Candidate, target: Path, *, tolerance: float, world: Expor
         beside = {BILL: _bill(candidate, world.objects)}
         _write(candidate, found.model, file, finding, target, world.signature(file), beside)
     return finding
+
+
+def _require_allowed(candidate: Candidate, ledger: Ledger, now: datetime) -> None:
+    """A bundle serves without asking anybody, so it takes what a promotion takes; a champion proved that when made."""
+    crowned = [one for one in crowning(ledger, candidate.project) if one.body["digest"] == candidate.digest]
+    if crowned:
+        require_crowned(ledger, crowned[-1])
+        return
+    decision = rule(ledger, candidate, now=now).decision
+    if decision.verdict is not Verdict.PROMOTE:
+        raise Denied(
+            f"{candidate.id} may not be promoted, so it is not exported: {'; '.join(decision.reasons[:3])}.",
+            value=candidate.id,
+            hint=f"`towpath show {candidate.id}` says what it lacks.",
+        )
 
 
 def _write(
