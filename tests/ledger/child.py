@@ -83,11 +83,11 @@ def kill_appends(urls: list[str]) -> None:
             return
 
 
-def kill_openings(urls: list[str]) -> None:
-    """At the n-th point of the first opening, which creates the table."""
-    for point, url in enumerate(urls, start=1):
+def kill_openings(urls: list[str], every: int) -> None:
+    """At each `every`-th point of the first opening, which creates the tables."""
+    for point, url in enumerate(urls):
 
-        def work(url: str = url, point: int = point) -> None:
+        def work(url: str = url, point: int = 1 + point * every) -> None:
             _die_at(point)
             SqlLedger.open(url, clock=ticking()).close()
 
@@ -154,5 +154,5 @@ if __name__ == "__main__":
             endless(url)
         case ["kill-appends", *urls]:
             kill_appends(urls)
-        case ["kill-openings", *urls]:
-            kill_openings(urls)
+        case ["kill-openings", every, *urls]:
+            kill_openings(urls, int(every))
