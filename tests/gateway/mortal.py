@@ -25,7 +25,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from towpath.core.assignment import bucket
 from towpath.core.policy import Decision, Verdict
 from towpath.core.rollout import Phase
 from towpath.stages.succession import crown
+from towpath.stages.verdict import gathered, governance
 from towpath.stages.work import champion
 
 HALF, BAKED = 5_000, 9_500
@@ -124,7 +125,8 @@ def _crown(house: House) -> None:
     """The challenger is the ledger's champion from now on, as it is while it bakes."""
     named = house.built.challenger
     verdict = Decision(verdict=Verdict.PROMOTE, candidate=named.id, digest=named.digest, reasons=("it passed",))
-    draft = crown(verdict, named, champion(house.ledger, PROJECT), reason="a test promotes it")
+    said = governance(gathered(house.ledger, named, now=datetime.now(UTC)))
+    draft = crown(verdict, named, champion(house.ledger, PROJECT), reason="a test promotes it", governance=said)
     house.ledger.append(draft, actor="tester")
 
 
