@@ -56,5 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
+            if item.path.name != "test_table.py":  # it takes an installation of its own, and a minute to build
+                item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.filterwarnings("ignore:::mlflow"))
             item.add_marker(pytest.mark.filterwarnings("ignore:.*stages.*:FutureWarning"))

@@ -29,6 +29,8 @@ from towpath.stages.canary import CanaryPorts, decisions, give, replayed
 from towpath.stages.canary_start import start
 from towpath.stages.succession import champions
 
+pytestmark = pytest.mark.slow
+
 MOST, WHOLE = 9_000, 10_000
 FEW = 20  # aircraft, which are too few for any step of QUICK
 QUICK = """\
@@ -93,7 +95,6 @@ def test_killed_and_followed_by_another(house: House, ports: CanaryPorts, flight
     check(shipped, [asked], [NOTHING, *committed])
 
 
-@pytest.mark.slow
 def test_killed_in_each_phase(house: House, ports: CanaryPorts, flights: list[dict[str, Any]]) -> None:
     """`towpath rollout run` dies preparing, shadowing, progressing, held and baking; the next one goes on there."""
     run = ("-m", "towpath.cli", "rollout", "run", PROJECT, "--interval", "0.3")
@@ -132,7 +133,6 @@ def test_killed_in_each_phase(house: House, ports: CanaryPorts, flights: list[di
     assert {row["weight"] for row in shipped if row["arm"] == "challenger"} == {HALF, MOST, BAKED}
 
 
-@pytest.mark.slow
 def test_gone_for_longer_than_its_lease_and_while_it_is_rolled_back(
     house: House, ports: CanaryPorts, flights: list[dict[str, Any]]
 ) -> None:

@@ -42,6 +42,8 @@ from towpath.ledger.sql import SqlLedger
 from towpath.ports import Draft
 from towpath.project import load as read
 
+pytestmark = pytest.mark.slow
+
 SQLITE = "  type: sqlite\n  path: ${TOWPATH_FEAST_STATE}/online.db"
 
 
@@ -117,7 +119,6 @@ def test_the_database_is_cut_off_for_longer_than_the_lease(in_postgres: House, f
     assert {row["arm"] for row in lived(shipped, over.timestamp(), back)} == {"champion"}
 
 
-@pytest.mark.slow
 def test_the_database_is_cut_off_in_each_phase(in_postgres: House, flights: list[dict[str, Any]]) -> None:
     committed = [NOTHING]
     with _cuttable(in_postgres) as (relay, gateway), load(gateway.port, flights, pause=0.002) as asked:
@@ -130,7 +131,6 @@ def test_the_database_is_cut_off_in_each_phase(in_postgres: House, flights: list
     check(gateway.logged(), [asked], committed)
 
 
-@pytest.mark.slow
 def test_the_database_is_cut_off_and_stalls(in_postgres: House, flights: list[dict[str, Any]]) -> None:
     """What was known last serves on; what was committed meanwhile is followed once it can be read."""
     house, exposed = in_postgres, inside(flights, SALT, HALF)
@@ -252,7 +252,6 @@ def test_redis_is_killed(in_redis: House, redis: RedisServer, flights: list[dict
     assert _without_store(shipped) >= {("champion", HALF), ("challenger", HALF)}
 
 
-@pytest.mark.slow
 def test_redis_stalls_in_each_phase(in_redis: House, redis: RedisServer, flights: list[dict[str, Any]]) -> None:
     _, shipped = _store_goes(
         in_redis, flights, lambda: _signal(redis, signal.SIGSTOP), lambda: _signal(redis, signal.SIGCONT)

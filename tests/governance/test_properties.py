@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from towpath.core.identity import Identity, Kind, Proof, Role
 from towpath.core.policy import Verdict
 from towpath.stages.approve import word
 from towpath.stages.work import crowning
+
+pytestmark = pytest.mark.slow
 
 EXPIRES, AGE = timedelta(days=5), timedelta(days=12)
 PEOPLE: dict[str, Identity] = {

@@ -120,7 +120,11 @@ def changed(path: str, value: Any) -> Charter:
     return parse(document)
 
 
-@pytest.mark.parametrize(("path", "value", "sentence"), WEAKER, ids=[f"{path}={'gone' if value is GONE else value}" for path, value, _ in WEAKER])
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    WEAKER,
+    ids=[f"{path}={'gone' if value is GONE else value}" for path, value, _ in WEAKER],
+)
 def test_weaker_is_named(path: str, value: Any, sentence: str) -> None:
     before, after = Terms.of(parse(BASE)), Terms.of(changed(path, value))
     found = weakened(before, after)

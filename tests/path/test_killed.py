@@ -45,6 +45,7 @@ POINTS: dict[Stage, tuple[tuple[str, int], ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", POINTS)
 def test_killed_in_a_stage(stage: Stage, trail: Trail, mortals: Mortals, tmp_path: Path) -> None:
     state = trail.before(stage, tmp_path / "state")
@@ -97,6 +98,7 @@ def test_killed_in_a_promotion(points: list[tuple[str, int]], trail: Trail, mort
         _one_champion(work, trail)
 
 
+@pytest.mark.slow
 def test_killed_while_watching(trail: Trail, mortals: Mortals, tmp_path: Path) -> None:
     state = trail.after(Stage.PROMOTE, tmp_path / "state")
     mortals.finished(_watch(trail, state, until="featurize"))

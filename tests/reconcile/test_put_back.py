@@ -16,6 +16,8 @@ from towpath.core.errors import Denied, IntegrityError
 from towpath.core.evidence import Incident, RecordKind
 from towpath.core.governance import Drifted
 
+pytestmark = pytest.mark.slow
+
 
 def test_nothing_differs_after_the_path(at: Desk) -> None:
     found = at.look()
