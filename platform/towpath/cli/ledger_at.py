@@ -40,22 +40,23 @@ def at(
 
 
 def _drawn(found: Served) -> Tree:
+    from rich.text import Text
     from rich.tree import Tree
 
-    tree = Tree(f"[bold]{found.project}[/bold] at {found.at:{_LINE}} UTC")
+    tree = Tree(Text.assemble((found.project, "bold"), f" at {found.at:{_LINE}} UTC"))
     if found.decision is None:
         tree.add("nothing served: no champion was ever made until then")
     else:
-        model = tree.add(f"[bold]{found.candidate}[/bold], version {found.version or '?'}")
+        model = tree.add(Text.assemble((found.candidate, "bold"), f", version {found.version or '?'}"))
         model.add(f"model {found.model}")
         model.add(f"{found.decision.what} {_said(found.decision)}")
         agreed = model.add(
-            f"{len(found.approvals)} approvals" if found.approvals else "no approval was needed or cited"
+            f"approvals: {len(found.approvals)}" if found.approvals else "no approval was needed or cited"
         )
         for word in found.approvals:
             agreed.add(_said(word))
         if found.emergency:
-            model.add(f"[red]emergency {found.emergency}[/red]")
+            model.add(Text(f"emergency {found.emergency}", style="red"))
         evidence = model.add("on this evidence")
         for item in found.evidence:
             evidence.add(f"{item.stage:<10} {item.outcome:<12} record {item.record}, {item.by}, {item.at:{_LINE}}")
@@ -69,8 +70,6 @@ def _drawn(found: Served) -> Tree:
 
 
 def _said(word: Word) -> str:
-    from rich.markup import escape
-
     how = f" ({word.via})" if word.via else ""
     reason = f": {word.reason}" if word.reason else ""
-    return escape(f"by {word.by}{how}, {word.at:{_LINE}}, record {word.record}{reason}")
+    return f"by {word.by}{how}, {word.at:{_LINE}}, record {word.record}{reason}"
