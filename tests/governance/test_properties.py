@@ -44,7 +44,7 @@ def declared(number: int) -> Any:
     return charter(TERMS[number], governance=governance)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(ACTS), st.sampled_from(sorted(PEOPLE)), st.integers(0, len(TERMS) - 1)),

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 _CHILD = Path(__file__).with_name("child.py")
 _ROOT = Path(__file__).parents[2]
-ROUNDS = 3
+ROUNDS = 2
 
 
 def at_once(url: str, candidate: Candidate, *acts: str) -> list[str]:

@@ -85,8 +85,8 @@ def test_killed_before_and_after_every_commit(template: str, tmp_path: Path, nam
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", STORIES)
 def test_killed_between_any_two_statements(template: str, tmp_path: Path, name: str) -> None:
-    """In PostgreSQL, where a point takes 0.4 s, at every fifth; before and after every commit is another test's."""
-    every = 5 if template.startswith("postgresql") else 1
+    """In PostgreSQL, where a point takes 0.4 s, at every tenth; before and after every commit is another test's."""
+    every = 10 if template.startswith("postgresql") else 1
     whole, killed = told(template, tmp_path / "killed", name, "all", every)
     check(whole, killed)
     statements = [death["where"] for death in killed]

@@ -151,16 +151,26 @@ def _settings(settings: Settings) -> Iterator[Line]:
         "TOWPATH_STATE": str(settings.state),
         "TOWPATH_LEDGER": _without_password(settings.ledger),
         "TOWPATH_OBJECTS": settings.objects,
+        "TOWPATH_PREDICTIONS": settings.predictions,
         "TOWPATH_MLFLOW": _without_password(settings.mlflow),
         "TOWPATH_ARTIFACTS": settings.artifacts or "the server's own",
         "TOWPATH_S3_ENDPOINT": settings.s3_endpoint or "AWS",
         "TOWPATH_S3_REGION": settings.s3_region or "the credential chain's",
         "TOWPATH_ACTOR": settings.actor,
+        "TOWPATH_KEYS": str(settings.keys),
+        "TOWPATH_TOKEN": "is set" if settings.token else "",
+        "TOWPATH_SERVER": settings.server or "",
+        "TOWPATH_OIDC_ISSUER": settings.oidc_issuer or "",
+        "TOWPATH_OIDC_AUDIENCE": settings.oidc_audience,
+        "TOWPATH_OIDC_PERSON": settings.oidc_person,
+        "TOWPATH_OIDC_GRANTS": str(settings.oidc_grants or ""),
+        "TOWPATH_ALERTS": f"{len(settings.alerts)} addresses" if settings.alerts else "",
+        "TOWPATH_GATEWAYS": " ".join(settings.gateways),
     }
     for variable in VARIABLES:
         given = os.environ.get(variable.name, "").strip()
         origin = "from the environment" if given else f"default: {variable.default}"
-        yield Line(what=variable.name, state="ok", found=f"{values.get(variable.name, '')} ({origin})")
+        yield Line(what=variable.name, state="ok", found=f"{values[variable.name]} ({origin})".lstrip())
 
 
 def _without_password(url: str) -> str:
