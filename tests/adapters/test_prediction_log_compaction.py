@@ -39,6 +39,8 @@ from towpath.adapters.prediction_log_places import FolderPlace, Place, Stored
 from towpath.core.errors import IntegrityError
 from towpath.core.judge import Look
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime.fromtimestamp(AT, tz=UTC)
 LATER = NOW + timedelta(days=1)
 

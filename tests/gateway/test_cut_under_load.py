@@ -42,7 +42,7 @@ from towpath.ledger.sql import SqlLedger
 from towpath.ports import Draft
 from towpath.project import load as read
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
 
 SQLITE = "  type: sqlite\n  path: ${TOWPATH_FEAST_STATE}/online.db"
 

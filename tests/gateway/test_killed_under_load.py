@@ -65,6 +65,7 @@ def test_a_worker_and_a_gateway_killed_while_the_challenger_is_exposed(
     }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_gateways_killed_in_each_phase(house: House, flights: list[dict[str, Any]]) -> None:
     asked, shipped = _gateways_die(house, flights)
@@ -137,6 +138,7 @@ def test_a_challengers_own_process_is_killed(uncompiled: Built, flights: list[di
     assert {item.fallback for item in asked.outcomes if item.arm == "challenger"} == {"", "champion"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_challengers_own_process_is_killed_in_each_phase(
     uncompiled: Built, flights: list[dict[str, Any]], tmp_path: Path

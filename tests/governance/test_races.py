@@ -17,7 +17,7 @@ from towpath.stages.proof import require_crowned
 from towpath.stages.verdict import standing_of
 from towpath.stages.work import champion, crowning
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
 
 _CHILD = Path(__file__).with_name("child.py")
 _ROOT = Path(__file__).parents[2]

@@ -68,6 +68,7 @@ def test_a_single_change_anywhere(mutation: Mutation, write: Callable[[int], Row
             assert str(sequence) in str(found.verdict and found.verdict.what)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_single_change_among_ten_thousand(

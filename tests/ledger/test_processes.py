@@ -113,7 +113,10 @@ def test_killed_between_any_two_statements_an_append_is_whole_or_absent(urls: Ca
     assert {point["records"] for point in killed[commit + 1 :]} == {BEFORE + 1}
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)]), 9])
+_ALL = (pytest.mark.exhaustive, pytest.mark.slow, pytest.mark.timeout(900))
+
+
+@pytest.mark.parametrize("every", [pytest.param(1, marks=_ALL), 9])
 def test_killed_between_any_two_statements_of_the_first_opening(
     urls: Callable[[int], list[str]], every: int, request: pytest.FixtureRequest
 ) -> None:

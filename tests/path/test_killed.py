@@ -45,6 +45,7 @@ POINTS: dict[Stage, tuple[tuple[str, int], ...]] = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", POINTS)
 def test_killed_in_a_stage(stage: Stage, trail: Trail, mortals: Mortals, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from towpath.core.errors import DeclarationError, Misconfigured, Unreachable
 from towpath.core.evidence import Incident
 from towpath.core.reconciliation import Loaded
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
 SOON = timedelta(seconds=20)
 

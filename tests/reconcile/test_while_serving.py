@@ -27,7 +27,7 @@ from towpath.cli import services
 from towpath.core.evidence import Incident, Record, RecordKind
 from towpath.core.reconciliation_models import VERSION
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
 
 WITHIN = 60.0  # seconds from the move to the record: what is promised, and what a test waits at most
 START = 120.0

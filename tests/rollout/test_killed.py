@@ -81,6 +81,7 @@ def test_killed_before_and_after_every_commit(template: str, tmp_path: Path, nam
     assert committed == {row["generation"] for row in whole["rows"]}, "a kill was met in every state"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", STORIES)

@@ -20,6 +20,8 @@ from towpath.core.errors import Denied, Unreachable
 from towpath.ledger import patience
 from towpath.stages.canary import decisions, replayed, tick_once
 
+pytestmark = pytest.mark.slow
+
 STORY = "harmful while baking"
 # How many until the first silence, and how many more until each next one, so that ticks get through.
 POINTS = {"at a statement": (7, 3), "at a commit": (3, 0)}
