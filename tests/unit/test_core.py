@@ -19,6 +19,7 @@ from towpath.core.errors import (
     IntegrityError,
     OutOfOrder,
     Problems,
+    TooManyRequests,
     TowpathError,
     Unreachable,
 )
@@ -67,7 +68,7 @@ KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and is
 
 def test_every_error_has_a_code_of_its_own() -> None:
     assert len({kind.code for kind in KINDS}) == len(KINDS)
-    assert {kind for kind in KINDS if kind.temporary} == {Conflict, Unreachable}
+    assert {kind for kind in KINDS if kind.temporary} == {Conflict, TooManyRequests, Unreachable}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Problems])
