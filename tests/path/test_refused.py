@@ -204,7 +204,11 @@ def test_one_champion_follows_another_only_when_it_was_compared_with_it(
     state = trail.after(Stage.REGISTER, tmp_path / "state")
     with _opened(trail, project, tmp_path) as work:
         early = small.walk(work)  # there is no champion yet
-        small.crown(trail.candidate, work)
+    small.edit(project / "charter.yaml", "max_iter: 40", "max_iter: 30")
+    with _opened(trail, project, tmp_path) as work:
+        small.crown(trail.candidate, work)  # by the charter that it was registered with
+    small.edit(project / "charter.yaml", "max_iter: 30", "max_iter: 40")
+    with _opened(trail, project, tmp_path) as work:
         decision = promote(early, work, reason=small.REASON, now=wiring.now())
         assert decision.verdict is Verdict.HOLD
         assert any("champion" in line for line in decision.reasons), decision.reasons
