@@ -1,4 +1,4 @@
-"""Challengers that every gate lets pass and that live traffic shows to be bad: each is rolled back by itself."""
+"""What only people and live traffic refuse: challengers that every gate lets pass, and a word for one's own model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from towpath.example.sabotage import SABOTAGES, Moment
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 HARMED = {"bad-challenger": "loss", "slow-challenger": "latency", "crashing-challenger": "errors"}
+OWN = "self-approval"
 
 
 @pytest.mark.parametrize(("name", "guardrail"), HARMED.items())
@@ -32,8 +33,20 @@ def test_a_bad_challenger_is_rolled_back(name: str, guardrail: str, shell_after_
     assert shell.run("towpath rollout replay").code == 0
 
 
-def test_every_challenger_is_tried() -> None:
-    assert set(HARMED) == {name for name, item in SABOTAGES.items() if item.moment is Moment.ROLLOUT}
+def test_who_submitted_a_model_does_not_agree_to_it(shell_after_demo: Callable[[], Shell]) -> None:
+    shell = shell_after_demo()
+    before = shell.run("towpath status --json")
+    ran = shell.run(f"towpath demo --sabotage {OWN} --json")
+    assert ran.code == 0, ran.out + ran.err
+    told = json.loads(ran.out)
+    assert told["refused_by"] == ["promote.approvals"]
+    assert "submitted it" in told["findings"][0]["reason"]
+    assert _champion(shell.run("towpath status --json").out) == _champion(before.out)
+
+
+def test_every_one_is_tried() -> None:
+    with_people = (Moment.ROLLOUT, Moment.APPROVAL)
+    assert {*HARMED, OWN} == {name for name, item in SABOTAGES.items() if item.moment in with_people}
 
 
 def _champion(status: str) -> list[str]:

@@ -12,6 +12,7 @@ from servers.redis import RedisServer
 from towpath import wiring
 from towpath.core.evidence import Outcome
 from towpath.core.gates import Stage
+from towpath.ports import Lookup
 from towpath.stages.featurize import feature_state
 
 pytestmark = [
@@ -40,7 +41,8 @@ def test_featurize_passes_its_parity_gate_on_redis(project: Path, tmp_path: Path
         store = wiring.open_online(small.settings(tmp_path / "state"), work.project.repository, state)
 
     async def read() -> object:
-        answers = await store.read("carrier_delays", [("UA",), ("??",)], ["carrier_landed_24h"])
+        wanted = Lookup(view="carrier_delays", keys=[("UA",), ("??",)], features=["carrier_landed_24h"])
+        (answers,) = await store.read([wanted])
         await store.close()
         return [answer.values if answer else None for answer in answers]
 
