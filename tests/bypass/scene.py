@@ -189,12 +189,12 @@ class Scene:
     def servable(self) -> Servable:
         """What a gateway that starts now is given. As it does, it takes a row that is not what was written for none."""
         with self.ledger() as ledger, closing(wiring.open_rollouts(self.settings)) as rollouts:  # type: ignore[type-var]
-            head, now = Head(), wiring.now()
+            head = Head()
             try:
-                return servable(ledger, rollouts.open(PROJECT), PROJECT, head=head, now=now)
+                return servable(ledger, rollouts.open(PROJECT), PROJECT, head=head)
             except (Conflict, IntegrityError) as error:
                 self.row = error
-                return servable(ledger, None, PROJECT, head=head, now=now)
+                return servable(ledger, None, PROJECT, head=head)
 
     def reconcile(self) -> Reconciled:
         """One look of the reconciler that puts back; a second finds what it was waiting with."""

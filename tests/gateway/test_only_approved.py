@@ -31,7 +31,7 @@ def flight(built: Built) -> dict[str, Any]:
 
 
 def _servable(house: House, rollout: Rollout | None = None) -> Any:
-    return servable(house.ledger, rollout, PROJECT, head=Head(), now=datetime.now(UTC))
+    return servable(house.ledger, rollout, PROJECT, head=Head())
 
 
 def test_an_alias_moved_by_hand_changes_nothing(house: House, built: Built, flight: dict[str, Any]) -> None:

@@ -141,10 +141,9 @@ def _features(settings: Settings, project: Project, ledger: Ledger, approved: Ap
 
 
 def _champion(ledger: Ledger, project: str) -> Approved:
-    from towpath import wiring
     from towpath.stages.serving import Head, servable
 
-    found = servable(ledger, None, project, head=Head(), now=wiring.now()).champion
+    found = servable(ledger, None, project, head=Head()).champion
     if found is None:
         raise NotFound(
             f"Project {project} has no champion.",

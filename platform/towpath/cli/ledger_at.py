@@ -47,7 +47,7 @@ def _drawn(found: Served) -> Tree:
     if found.decision is None:
         tree.add("nothing served: no champion was ever made until then")
     else:
-        model = tree.add(Text.assemble((found.candidate, "bold"), f", version {found.version or '?'}"))
+        model = tree.add(Text.assemble((found.candidate or "?", "bold"), f", version {found.version or '?'}"))
         model.add(f"model {found.model}")
         model.add(f"{found.decision.what} {_said(found.decision)}")
         agreed = model.add(

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from towpath.cli import options, output
+from towpath.cli.attended import attend
 from towpath.cli.exits import Exit
-from towpath.core.errors import BadInput, Denied, TowpathError, Unreachable
-
-_ERRORS: dict[str, type[TowpathError]] = {BadInput.code: BadInput, Denied.code: Denied}
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from towpath.core.errors import BadInput
 
 
 def server(
@@ -54,41 +48,12 @@ def server(
         "tls_certificate": str(tls_certificate.absolute()) if tls_certificate is not None else None,
         "tls_key": str(tls_key.absolute()) if tls_key is not None else None,
     }
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "towpath.console", json.dumps(config)],
-        stdin=subprocess.PIPE,  # the server ends when this end is closed, as it is when we are killed
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C reaches us alone, and we let it finish
-    )
-    before = {number: signal.signal(number, lambda *_: process.terminate()) for number in _SIGNALS}
-    try:
-        _say(_started(process), as_json=as_json)
-        code = process.wait()
-    finally:
-        process.terminate()
-        process.wait()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if code:
-        raise Unreachable(f"The server ended by itself, with exit code {code}.", value=code, hint="Its log says why.")
+    attend("towpath.console", config, named="server", say=lambda said: _say(said, as_json=as_json))
     output.messages().print("Stopped.")
     return Exit.GOOD
 
 
-def _started(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What the server says of itself. Raises what it says went wrong."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    said: dict[str, Any] = json.loads(line) if line.strip() else {}
-    if "error" in said:
-        kind = _ERRORS.get(said["code"], Unreachable)
-        raise kind(said["error"], value=said["value"], hint=said["hint"])
-    return said
-
-
 def _say(said: dict[str, Any], *, as_json: bool) -> None:
-    if not said:
-        return  # it was stopped while it started
     if as_json:
         output.emit({"url": said["url"], "open": said["open"]})
         return

@@ -119,10 +119,11 @@ def require(identity: Identity, action: Action, project: str = EVERY_PROJECT) ->
         return
     rule = MATRIX[action]
     where = "every project" if rule.everywhere else project
-    has = ", ".join(sorted(identity.roles(EVERY_PROJECT if rule.everywhere else project))) or "no role"
-    persons = " and is for persons, not for programs" if rule.persons and identity.kind is not Kind.PERSON else ""
+    roles = ", ".join(sorted(identity.roles(EVERY_PROJECT if rule.everywhere else project)))
+    has = f"as {roles}" if roles else "without a role there"
+    persons = "; it is for persons, not for programs" if rule.persons and identity.kind is not Kind.PERSON else ""
     raise Forbidden(
-        f"{identity.person} may not {action.replace('-', ' ')} in {where}: it takes another role{persons}; has {has}.",
+        f"{identity.person} may not {action} in {where} {has}{persons}.",
         value=action.value,
         valid=sorted(rule.roles),
         hint="A platform admin grants roles: `towpath token create`, or the groups of your identity provider.",

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from towpath.core.errors import Conflict, Denied, IntegrityError, TowpathError
 from towpath.core.rollout import Rollout
@@ -115,8 +114,7 @@ class Watch:
             return None
 
     def _servable(self, rollout: Rollout | None) -> Servable:
-        now = datetime.now(UTC)
-        return servable(self._sources.ledger, rollout, self._rules.project, head=self._head, now=now)
+        return servable(self._sources.ledger, rollout, self._rules.project, head=self._head)
 
     def _planned(self, found: Servable) -> tuple[Plan | None, bool]:
         """The plan, and whether it is all that was wanted: what was unreachable is tried again at the next look.

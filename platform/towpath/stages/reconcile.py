@@ -70,7 +70,7 @@ class Reconciler:
         Raises `IntegrityError` when the ledger is not whole and `Denied` when its champion does not prove itself:
         by such a record nothing is put back.
         """
-        allowed = self._reading.servable(now)
+        allowed = self._reading.servable()
         models = self._reading.models(allowed.champion, now)
         look = self._begun(allowed.champion, now)
         if models is not None:

@@ -30,11 +30,11 @@ class Reading:
         self._head = Head()
         self._read: dict[str, Candidate] = {}
 
-    def servable(self, now: datetime) -> Servable:
+    def servable(self) -> Servable:
         """What may serve. Raises `IntegrityError` when the ledger is not whole, `Denied` for an unproven champion."""
         self._head.moved(self._ledger)
         rollout = self._rollouts.open(self._project)
-        return servable(self._ledger, rollout, self._project, head=self._head, now=now)
+        return servable(self._ledger, rollout, self._project, head=self._head)
 
     def models(self, champion: Approved | None, now: datetime) -> WantedModels | None:
         """Every registered version with its tags; None when nothing was ever registered."""

@@ -136,7 +136,7 @@ class Head:
         self._shown = shown
 
 
-def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head, now: datetime) -> Servable:  # noqa: ARG001
+def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Head) -> Servable:
     """What the ledger lets serve: the champion, and the contenders of the open rollout.
 
     Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written, and `Denied` when
