@@ -131,10 +131,10 @@ def _code(kind: type[TowpathError]) -> int:
 
 
 def _ports() -> str:
-    found = [item for item in vars(ports).values() if isinstance(item, type) and item.__module__ == ports.__name__]
+    found = [vars(ports)[name] for name in ports.__all__]
     protocols = [item for item in found if getattr(item, "_is_protocol", False)]
     where = (
-        "The module is `towpath.ports`; what implements the ports lives in `towpath.adapters` and `towpath.ledger`, "
+        "The package is `towpath.ports`; what implements the ports lives in `towpath.adapters` and `towpath.ledger`, "
         "and `towpath.wiring` chooses."
     )
     return page(

@@ -1,0 +1,68 @@
+"""Asked of the keys that sign, and of those that are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class Purpose(StrEnum):
+    """What a key signs. A key of one purpose verifies nothing of another."""
+
+    LEDGER = "ledger"
+    """Records and checkpoints: Ed25519."""
+    MODEL = "model"
+    """Models and statements about candidates: ECDSA on P-256, as OpenSSF model signing has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustedKey:
+    """A public key that is trusted, or was until it was revoked.
+
+    `key_id`: the first 32 hex digits of the SHA-256 of its DER form (SubjectPublicKeyInfo). `revoked_after`: the
+    ledger's last sequence number when it was revoked; what it signed behind that counts for nothing.
+    """
+
+    key_id: str
+    purpose: Purpose
+    pem: str
+    added_at: str
+    revoked_at: str | None = None
+    revoked_after: int | None = None
+    reason: str = ""
+
+
+class Keys(Protocol):
+    """Private keys that this process may use, and the public keys that are trusted."""
+
+    def key_id(self, purpose: Purpose) -> str | None:
+        """The id of the key that signs now; None where this process has none."""
+        ...
+
+    def sign(self, purpose: Purpose, payload: bytes) -> tuple[str, bytes]:
+        """The key's id and its signature over the payload. Raises `Misconfigured` where this process has no key."""
+        ...
+
+    def private_file(self, purpose: Purpose) -> Path:
+        """The private key as a PEM file (PKCS #8), for libraries that want a file. Raises `Misconfigured`."""
+        ...
+
+    def trusted(self, purpose: Purpose) -> Mapping[str, TrustedKey]:
+        """Every key that is or was trusted, by id."""
+        ...
+
+    def verifies(self, purpose: Purpose, key_id: str, payload: bytes, signature: bytes) -> bool:
+        """Whether that key is known and made that signature. Revocation is the caller's question."""
+        ...
+
+    def rotate(self, purpose: Purpose, *, at: datetime) -> TrustedKey:
+        """Make a new key, which signs from now on; the old one stays trusted for what it signed."""
+        ...
+
+    def revoke(self, key_id: str, *, at: datetime, after: int, reason: str) -> TrustedKey:
+        """Trust a key no longer. Raises `NotFound`."""
+        ...
