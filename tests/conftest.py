@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from towpath import telemetry
 
@@ -12,13 +13,18 @@ pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.
 
 telemetry.silence()
 
-_SHARING = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile"}
-"""Folders whose tests share something that takes long to build: each is one process' work (`--dist loadgroup`)."""
+_SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile"}
+"""Folders whose tests share something that takes long to build."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in _SHARING:
-            item.add_marker(pytest.mark.xdist_group(folder))
+class _Sharing(LoadScopeScheduling):
+    """Gives each folder that shares what it builds to one process, and every other test to whoever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.split("/")[1]
+        return folder if folder in _SHARING else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Sharing(config, log)

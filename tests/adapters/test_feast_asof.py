@@ -246,6 +246,7 @@ def _check_against_definition(
             assert values(got[f"{name}__value"]) == [row and row["value"] for row in joined], (name, as_known_at)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     feature_rows=st.lists(_FEATURE_ROW, max_size=14),

@@ -213,7 +213,7 @@ class Whole:
 
 
 @pytest.fixture(scope="session")
-def whole(flows: Flows, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+def whole(flows: Flows, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     state = tmp_path_factory.mktemp("whole") / "state"
     with pytest.MonkeyPatch.context() as patch:
         settle(patch, state)
@@ -222,4 +222,4 @@ def whole(flows: Flows, template: Path, tmp_path_factory: pytest.TempPathFactory
         with ledger(state) as opened:
             candidate = candidate_of(opened, "flights", ended.result())
         runs = flows.task_runs(ended, awaited=len(STAGES) + 1)
-        yield Whole(project=template, state=state, ended=ended, candidate=candidate, runs=runs)
+    return Whole(project=template, state=state, ended=ended, candidate=candidate, runs=runs)

@@ -12,7 +12,7 @@ from prefect import State
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact, TaskRun
 
-from flows.conftest import AS_OF, STAGES, Flows, Whole, ledger
+from flows.conftest import AS_OF, STAGES, Flows, Whole, ledger, settle
 from path import small
 from towpath.core.gates import GATES
 from towpath.stages import sequence
@@ -42,12 +42,14 @@ def test_a_task_a_stage_and_then_the_report(whole: Whole) -> None:
     assert list(whole.candidate.stages) == STAGES
 
 
+@pytest.mark.slow
 def test_the_same_candidate_as_without_prefect(whole: Whole, tmp_path: Path) -> None:
     with small.opened(whole.project, tmp_path / "state") as work:
         assert sequence.run(work).digest == whole.ended.result()
 
 
-def test_a_second_run_adds_nothing(whole: Whole, flows: Flows) -> None:
+def test_a_second_run_adds_nothing(whole: Whole, flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(monkeypatch, whole.state)
     before = hashes(whole.state)
     again = flows.run("governed_path", str(whole.project), f"{AS_OF}T00:00+00:00")
     assert again.result() == whole.ended.result()

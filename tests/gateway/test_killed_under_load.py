@@ -127,12 +127,13 @@ def _processes_die(
     assert all(row["prediction"] is not None for row in shipped if row["arm"] != "shadow")
     failed = [row for row in shipped if row["error"] is not None and row["arm"] != "shadow"]
     assert {(row["arm"], row["fallback"]) for row in failed} == {("challenger", "champion")}
-    assert "unreachable" in {row["error"] for row in failed}
+    assert {row["error"] for row in failed} <= {"unreachable", "timeout"}
     marked = {item.request for item in asked.outcomes if item.fallback}
     assert marked == {row["request"] for row in failed} & {item.request for item in asked.outcomes}
     return asked, shipped
 
 
+@pytest.mark.slow
 def test_a_challengers_own_process_is_killed(uncompiled: Built, flights: list[dict[str, Any]], tmp_path: Path) -> None:
     asked, _ = _processes_die(uncompiled, flights, tmp_path, [Phase.PROGRESSING])
     assert {item.fallback for item in asked.outcomes if item.arm == "challenger"} == {"", "champion"}

@@ -44,6 +44,7 @@ def _outside(rows: list[dict[str, Any]], weight: int) -> dict[str, Any]:
     return next(row for row in rows if bucket(SALT, row["tailnum"]) >= weight)
 
 
+@pytest.mark.slow
 def test_the_whole_life_of_a_rollout_under_load(house: House, flights: list[dict[str, Any]]) -> None:
     """Two replicas of two workers: the challenger comes, grows, goes; nobody's request fails; all of it is logged."""
     inside, outside = _inside(flights, HALF), _outside(flights, HALF)
@@ -130,6 +131,7 @@ def test_a_new_champion_is_swapped_in_under_load(house: House, flights: list[dic
     assert found.broken == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_its_log_is_whole(house: House, flights: list[dict[str, Any]]) -> None:
     with served.serving(house, workers=2) as gateway:
         with load(gateway.port, flights) as found:

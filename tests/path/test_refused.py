@@ -199,6 +199,7 @@ def test_an_alias_moved_by_hand_makes_no_champion(trail: Trail, tmp_path: Path) 
         assert small.records(work.ports.ledger, RecordKind.DECISION) == decisions
 
 
+@pytest.mark.slow
 def test_one_champion_follows_another_only_when_it_was_compared_with_it(
     trail: Trail, project: Path, tmp_path: Path
 ) -> None:

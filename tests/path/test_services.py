@@ -16,6 +16,7 @@ from towpath.path import ORDER
 from towpath.stages.work import champion
 
 
+@pytest.mark.slow
 def test_the_path_on_postgres_and_s3_gives_the_same_candidate(
     trail: Trail, tmp_path: Path, postgres_database: str, rclone_s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
