@@ -229,7 +229,7 @@ def test_rows_edited_between_two_full_verifications(scene: Scene) -> None:
     head = Head()
     with scene.ledger() as ledger, closing(wiring.open_rollouts(scene.settings)) as rollouts:  # type: ignore[type-var]
         head.moved(ledger)
-        before = servable(ledger, rollouts.open(PROJECT), PROJECT, head=head, now=wiring.now())
+        before = servable(ledger, rollouts.open(PROJECT), PROJECT, head=head)
         assert before.champion is not None
         with means.sql(scene) as database:
             found = means.rows(database)
@@ -264,7 +264,7 @@ def test_rows_edited_between_two_full_verifications(scene: Scene) -> None:
             authorize(ada, Action.APPROVE, ledger, project=PROJECT, now=wiring.now())
         assert head.moved(ledger)
         with pytest.raises(IntegrityError):
-            servable(ledger, rollouts.open(PROJECT), PROJECT, head=head, now=wiring.now())
+            servable(ledger, rollouts.open(PROJECT), PROJECT, head=head)
     broken(scene, Tampering.FORGED, Tampering.EDITED)
 
 
