@@ -62,7 +62,11 @@ def test_a_worker_runs_a_deployment(deployed: Server, flows: Flows, project: Pat
         ended = await_end(flows, run)
     finally:
         worker.send_signal(signal.SIGINT)
-        worker.wait(timeout=60)
+        try:
+            worker.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # it is Prefect's to stop, and a busy machine's to be late
+            worker.kill()
+            worker.wait()
     assert ended.is_completed(), log.read_text(errors="replace")
     with ledger(state) as opened:
         (record,) = opened.records()

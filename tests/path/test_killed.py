@@ -99,6 +99,7 @@ def test_killed_in_a_promotion(points: list[tuple[str, int]], trail: Trail, mort
         _one_champion(work, trail)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_killed_while_watching(trail: Trail, mortals: Mortals, tmp_path: Path) -> None:
     state = trail.after(Stage.PROMOTE, tmp_path / "state")

@@ -21,7 +21,13 @@ from towpath.wiring import now
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("names", [("flights", "flights"), ("flights", "arrivals")], ids=["same", "different"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("flights", "flights"), id="same"),
+        pytest.param(("flights", "arrivals"), id="different", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_two_walks_at_once_on_a_fresh_folder(names: tuple[str, str], base_project: Path, tmp_path: Path) -> None:
     projects = [_project(base_project, tmp_path / f"{number}-{name}", name) for number, name in enumerate(names)]
     state = tmp_path / "state"
