@@ -250,8 +250,8 @@ def written() -> str:
         [change] = compared.changes
         rows.append([case.about, f"`{change.where}`", change.impact.value, compared.bump.value, change.reason])
     intro = (
-        "Two versions of a data contract are compared, and each difference is classed by what it means to who reads the "
-        "data. *Breaking*: a promise is weaker, gone or another; the version needs a new major number. "
+        "Two versions of a data contract are compared, and each difference is classed by what it means to who reads "
+        "the data. *Breaking*: a promise is weaker, gone or another; the version needs a new major number. "
         "*Compatible*: a promise is stronger or new; a minor one. *Metadata*: words that promise nothing; a patch. "
         "What cannot be compared (two patterns, two queries) is breaking, and so is any other type: readers take "
         "values for what they were. Each line below is a test."
