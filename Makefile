@@ -47,8 +47,9 @@ bench-ledger: .venv/ready-dev ## How many entries a second the ledger verifies
 bench-verify: .venv/ready-dev ## What proving an attestation adds to loading a model
 	$(RUN)python tests/bench/verify.py
 
-docs: .venv/ready-dev ## Write docs/reference anew from the code
+docs: .venv/ready-dev ## Write docs/reference anew from the code and the matrix of contract changes
 	$(RUN)python -m towpath.cli.reference docs/reference
+	PYTHONPATH=tests $(RUN)python -m contract.matrix
 
 format: .venv/ready-dev ## Put the code into its form
 	$(RUN)ruff check --fix-only .

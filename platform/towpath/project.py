@@ -131,6 +131,16 @@ def load(folder: Path) -> Project:
     return Project(folder=file.parent, charter=charter, contracts=found)
 
 
+def contract_file(file: Path) -> tuple[Contract, dict[str, Any]]:
+    """A contract and the document it was read from. Raises `NotFound`, or `Problems` with every error of it."""
+    if not file.is_file():
+        near = sorted(item.name for item in file.parent.glob("*.odcs.yaml")) if file.parent.is_dir() else []
+        raise NotFound(f"There is no file {file}.", value=str(file), valid=near, hint="Name the file of a contract.")
+    document = _yaml(file)
+    contract = contracts.parse(document, origin=file.name)
+    return contract, document if isinstance(document, dict) else {}
+
+
 def _contract(file: Path, table: str) -> Contract:
     if not file.is_file():
         near = sorted(item.name for item in file.parent.glob("*.odcs.yaml")) if file.parent.is_dir() else []

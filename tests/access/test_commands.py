@@ -66,6 +66,7 @@ VARIANTS = {"approve --withdraw": (Action.WITHDRAW, ("approve", "{candidate}", "
 # What changes nothing that the record speaks of, or serves: a process that watches the record is no actor in it. The
 # demo acts as people that it makes itself, where it may.
 READS = {
+    "contract diff",  # of two files
     *("check", "status", "show", "gates", "schema", "doctor", "whoami", "up", "serve", "server", "demo"),
     *("rollout status", "rollout explain", "rollout replay", "emergency list", "model check", "model verify"),
     *("key list", "ledger verify", "ledger at", "ledger show", "ledger export", "hold list", "retention list"),

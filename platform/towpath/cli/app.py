@@ -12,6 +12,7 @@ from towpath.cli import (
     approve,
     batch,
     check,
+    contract,
     doctor,
     emergency,
     export,
@@ -130,6 +131,7 @@ for _command, _panel in (
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_PATH)
 app.add_typer(emergency.app, name="emergency", rich_help_panel=_PATH)
+app.add_typer(contract.app, name="contract", rich_help_panel=_PATH)
 app.add_typer(model.app, name="model", rich_help_panel=_RECORD)
 app.add_typer(key.app, name="key", rich_help_panel=_PLACE)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_RECORD)
