@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from towpath.core.charter import Charter, parse
+from towpath.core.governance import Drifted
 from towpath.core.terms import Terms
 from towpath.core.weakening import weakened
 
@@ -103,6 +104,7 @@ WEAKER: list[tuple[str, Any, str]] = [
     ("rollout.onTelemetryLost.then.after", "40m", "rollout.onTelemetryLost.then.after"),
     ("rollout.bake.duration", "1h", "rollout.bake.duration"),
     ("rollout.bake.holdback", 1, "rollout.bake.holdback"),
+    ("governance.reconcile", "flag", "governance.reconcile is flag instead of restore"),
 ]
 
 
@@ -155,3 +157,12 @@ def test_as_much_or_more_is_none(path: str, value: Any) -> None:
 def test_terms_survive_the_record() -> None:
     terms = Terms.of(parse(BASE))
     assert Terms.model_validate(terms.body) == terms
+
+
+def test_terms_of_before_the_reconciler_was_frozen_are_read() -> None:
+    """As they were written then: without the key. What was moved was put back, and still is."""
+    told = Terms.of(changed("governance.reconcile", "flag"))
+    assert (told.reconcile, told.body["reconcile"]) == (Drifted.FLAG, "flag")
+    old = {name: value for name, value in told.body.items() if name != "reconcile"}
+    assert Terms.model_validate(old).reconcile is Drifted.RESTORE
+    assert weakened(told, Terms.model_validate(old)) == ()

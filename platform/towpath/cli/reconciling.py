@@ -19,7 +19,7 @@ from towpath.core import names
 from towpath.core.access import Action
 from towpath.core.declaration import Duration
 from towpath.core.errors import BadInput, TowpathError
-from towpath.core.governance import Drifted, Governance
+from towpath.core.governance import Drifted
 from towpath.project import Project, load
 from towpath.settings import Settings
 from towpath.stages.reconcile import SETTLE, Reconciled, Reconciler
@@ -72,7 +72,7 @@ def _asked(project: str | None, *, watch: bool, by: str | None, as_json: bool) -
 class Opened:
     """A project's reconciler with its ports. `fault`: what an earlier look failed by, of which people were told."""
 
-    def __init__(self, name: str, ports: ReconcilePorts, policy: Drifted) -> None:
+    def __init__(self, name: str, ports: ReconcilePorts, policy: Drifted | None) -> None:
         self.name = name
         self.ports = ports
         self.reconciler = Reconciler(ports, name, policy)
@@ -89,12 +89,12 @@ class Opened:
 def open_one(
     settings: Settings, name: str, folder: Path | None, *, deployments: str, by: str | None = None
 ) -> Iterator[Opened]:
-    """A project's reconciler, for who may. What is done its charter says; without its folder all is put back."""
+    """A project's reconciler, for who may. Its charter says what is done; without its folder, the champion's."""
     from towpath import wiring
 
     identity = opening.acting(settings, by, Action.RECONCILE, name)
     loaded: Project | None = load(folder) if folder is not None else None
-    policy = (loaded.charter.governance if loaded else Governance()).reconcile
+    policy = loaded.charter.governance.reconcile if loaded else None
     ports = wiring.open_reconcile(
         settings, loaded, actor=identity.person, via=identity.via, prefect=_prefect(Path(deployments))
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from towpath.core.charter import Charter, Gates
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
-from towpath.core.governance import Requirement, Risk, requirement
+from towpath.core.governance import Drifted, Requirement, Risk, requirement
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.serving import Serving
 
@@ -32,6 +32,8 @@ class Terms(BaseModel):
     gates: Gates
     rollout: RolloutPolicy | None
     serving: Serving
+    reconcile: Drifted = Drifted.RESTORE
+    """What is done about what was moved by hand. Terms of before it was frozen lack it; then it was put back."""
 
     @classmethod
     def of(cls, charter: Charter) -> Self:
@@ -41,6 +43,7 @@ class Terms(BaseModel):
             gates=charter.gates,
             rollout=charter.rollout,
             serving=charter.serving,
+            reconcile=charter.governance.reconcile,
         )
 
     @property

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from towpath.core.charter import Gates
-from towpath.core.governance import Requirement, Risk
+from towpath.core.governance import Drifted, Requirement, Risk
 from towpath.core.guardrails import Exceedance, Guardrail, HardLimit, HoldRule, Mean, Promotion, Rate, SampleRatio
 from towpath.core.rollout_policy import OnTelemetryLost, RolloutPolicy
 from towpath.core.serving import OnFault, OnlineFeatures, Serving
@@ -28,6 +28,7 @@ def weakened(before: Terms, after: Terms) -> tuple[str, ...]:
         *_gates(before.gates, after.gates),
         *_rollout(before.rollout, after.rollout),
         *_serving(before.serving, after.serving),
+        *_reconcile(before.reconcile, after.reconcile),
     )
 
 
@@ -42,6 +43,11 @@ def _governance(before: Requirement, after: Requirement) -> Iterator[str]:
         yield f"governance.approvals.roles lets {', '.join(added)} approve too"
     yield from _longer("governance.approvals.expires", before.expires_seconds, after.expires_seconds)
     yield from _longer("governance.evidence", before.evidence_seconds, after.evidence_seconds)
+
+
+def _reconcile(before: Drifted, after: Drifted) -> Iterator[str]:
+    if before is Drifted.RESTORE and after is not Drifted.RESTORE:
+        yield f"governance.reconcile is {after.value} instead of {before.value}"
 
 
 def _gates(before: Gates, after: Gates) -> Iterator[str]:

@@ -20,7 +20,7 @@ from towpath.stages.reconcile_look import SETTLE, Look, Treated
 from towpath.stages.reconcile_ports import Deployments, FeatureRegistry, FeatureState, ReconcilePorts
 from towpath.stages.reconcile_records import Identity, Pen, noted
 from towpath.stages.reconcile_restore import restore
-from towpath.stages.reconcile_wanted import Reading, features, serving
+from towpath.stages.reconcile_wanted import Reading, features, policy, serving
 from towpath.stages.scratch import made
 from towpath.stages.serving import Approved
 
@@ -52,9 +52,12 @@ class Reconciled:
 
 
 class Reconciler:
-    """Looks at one project, again and again, and remembers what it saw before."""
+    """Looks at one project, again and again, and remembers what it saw before.
 
-    def __init__(self, ports: ReconcilePorts, project: str, policy: Drifted) -> None:
+    `policy`: the charter's, of who has the project's folder; None is what was frozen with the champion of each look.
+    """
+
+    def __init__(self, ports: ReconcilePorts, project: str, policy: Drifted | None) -> None:
         self._ports = ports
         self._project = project
         self._policy = policy
@@ -98,7 +101,7 @@ class Reconciler:
         return Look(
             pen=pen,
             before=noted(self._ports.ledger, self._project),
-            policy=self._policy,
+            policy=self._policy or policy(self._ports.ledger, self._project, champion),
             alerts=self._ports.alerts,
             doubtful=self._doubtful,
         )

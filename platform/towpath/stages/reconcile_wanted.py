@@ -8,9 +8,11 @@ from typing import Final
 from towpath.core import names
 from towpath.core.evidence import Candidate, Outcome, Record, RecordKind
 from towpath.core.gates import Stage
+from towpath.core.governance import Drifted
 from towpath.core.policy import Verdict
 from towpath.core.reconciliation import Serving
 from towpath.core.reconciliation_models import WantedModels, WantedVersion
+from towpath.core.terms import terms
 from towpath.ports import Ledger, Rollouts
 from towpath.stages.reconcile_ports import FeatureState
 from towpath.stages.serving import Approved, Head, Servable, servable
@@ -127,3 +129,9 @@ def features(ledger: Ledger, project: str, champion: Approved) -> FeatureState:
         folder=entry.key.removeprefix("sha256:")[:16],
         until=datetime.fromisoformat(champion.features_until),
     )
+
+
+def policy(ledger: Ledger, project: str, champion: Approved | None) -> Drifted:
+    """What the champion's frozen terms let be done about what was moved: put back, where none say it."""
+    frozen = terms(candidate_of(ledger, project, champion.digest)) if champion is not None else None
+    return frozen.reconcile if frozen is not None else Drifted.RESTORE

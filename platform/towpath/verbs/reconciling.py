@@ -7,7 +7,6 @@ from typing import Final
 from pydantic import Field, JsonValue
 
 from towpath.core.access import Action
-from towpath.core.governance import Governance
 from towpath.stages.reconcile import Reconciled, Reconciler
 from towpath.verbs.candidates import in_project, known
 from towpath.verbs.desk import Desk
@@ -35,13 +34,16 @@ class LookedAt(Document):
 
 
 def reconcile(asked: Reconcile, desk: Desk) -> LookedAt:
-    """MLflow and the gateways; the feature store and Prefect are a worker's, who has the project's folder."""
+    """MLflow and the gateways; the feature store and Prefect are a worker's, who has the project's folder.
+
+    Whether it is put back says what was frozen with the champion: there is no folder here to read a charter from.
+    """
     from towpath import wiring
 
     project, who = known(asked.project, desk), desk.identity
     ports = wiring.open_reconcile(desk.office.settings, None, actor=who.person, via=who.via)
     try:
-        return document(Reconciler(ports, project, Governance().reconcile).look(desk.now))
+        return document(Reconciler(ports, project, None).look(desk.now))
     finally:
         ports.close()
 
