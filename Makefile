@@ -19,10 +19,10 @@ demo: .venv/ready ## Set up, then take real flights from raw data to a promoted 
 	@$(RUN)towpath demo
 
 test: .venv/ready-dev ## Set up, then run the tests (under 10 minutes on 2 cores)
-	$(RUN)pytest -n $(WORKERS) --dist loadscope -m "not slow"
+	$(RUN)pytest -n $(WORKERS) -m "not slow"
 
 test-all: .venv/ready-dev ## The tests and the slow ones
-	$(RUN)pytest -n $(WORKERS) --dist loadscope
+	$(RUN)pytest -n $(WORKERS)
 
 lint: .venv/ready-dev ## Style, and the layers of the house
 	$(RUN)ruff check .

@@ -127,6 +127,7 @@ def _processes_die(
     assert all(row["prediction"] is not None for row in shipped if row["arm"] != "shadow")
     failed = [row for row in shipped if row["error"] is not None and row["arm"] != "shadow"]
     assert {(row["arm"], row["fallback"]) for row in failed} == {("challenger", "champion")}
+    # Asked as it died; asked while it starts again. On a busy machine there may be none of the first.
     assert {row["error"] for row in failed} <= {"unreachable", "timeout"}
     marked = {item.request for item in asked.outcomes if item.fallback}
     assert marked == {row["request"] for row in failed} & {item.request for item in asked.outcomes}

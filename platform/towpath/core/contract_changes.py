@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from towpath.core import odcs
-from towpath.core.contract_changes_limits import Change, Impact, breaking, compatible, limits, metadata, stated
+from towpath.core.contract_changes_limits import limits
 from towpath.core.contract_changes_rules import references, rules, severities
+from towpath.core.contract_changes_values import Change, Impact, breaking, compatible, metadata, stated
 from towpath.core.contract_changes_words import words
 from towpath.core.contract_versions import Bump, Version
 from towpath.core.promises import Column, Contract, Freshness, LogicalType, Table

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from towpath.core.contract_changes_limits import Change, Impact, breaking, compatible, limits, metadata
+from towpath.core.contract_changes_limits import limits
+from towpath.core.contract_changes_values import Change, Impact, breaking, compatible, metadata
 from towpath.core.evidence import Severity
 from towpath.core.promises import Bound, Limits, LogicalType, Metric, Operator, Reference, Rule, Unit
 

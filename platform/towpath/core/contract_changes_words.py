@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from towpath.core.contract_changes_limits import Change, breaking, compatible, metadata, stated
+from towpath.core.contract_changes_values import Change, breaking, compatible, metadata, stated
 from towpath.core.promises import Operator
 
 _WORDS = "it is said and not promised"
