@@ -29,12 +29,13 @@ from towpath.settings import Settings
 
 if TYPE_CHECKING:
     from towpath.core.rollout_rules import Scene
-    from towpath.example.replay import Replayed
+    from towpath.example.replay import Replay, Replayed
     from towpath.measure.plots_rollout import Point
     from towpath.stages.canary import CanaryPorts
 
 _RATE = 700.0  # requests a second: June passes in forty seconds
 _WARM = 2_000  # requests that the champion serves alone, so that its 99th percentiles are known
+_AHEAD = 2_000  # requests that the judge may not have seen yet; more are not sent until it has
 _TICK = 0.5
 _PATIENCE = 30.0  # seconds that a rollout may go on after the last request
 PLOT = "rollout.png"
@@ -188,13 +189,13 @@ def run(
         opened(settings, identity=people.controller) as ports,
         opened(settings, identity=people.grace) as manager,
     ):
-        replay = Replay(recorded, url, rate=_RATE, change=change)
+        replay = Replay(recorded, url, rate=_RATE, ahead=_AHEAD, change=change)
         begun = wiring.now()
         replay.start()
         try:
-            _warm(ports, charter.project, policy, begun, progress, going=lambda: replay.running)
+            _warm(ports, charter.project, policy, begun, progress, replay)
             rollout = _start(candidate, project, manager)
-            points = list(_watch(ports, rollout, progress, going=lambda: replay.running))
+            points = list(_watch(ports, rollout, progress, replay))
             last = ports.rollouts.get(rollout.rollout_id)
             mirror(ports.ledger, lambda: wiring.open_models(settings), charter.project)
         finally:
@@ -218,8 +219,7 @@ def _warm(
     policy: RolloutPolicy,
     since: datetime,
     progress: Progress,
-    *,
-    going: Callable[[], bool],
+    replay: Replay,
 ) -> None:
     """Let the champion serve alone until its log tells every threshold that the policy wants frozen."""
     from towpath.stages.work import champion
@@ -228,10 +228,12 @@ def _warm(
     assert found is not None
     model = found.candidate.entry(Stage.TRAIN).subject("model").digest
     progress.step("the champion alone, for its thresholds")
-    while going():
+    while replay.running:
+        now = wiring.now()
         baseline = ports.evidence.baseline(project, model=model, policy=policy, since=since - timedelta(seconds=1))
         if baseline is not None and baseline.requests >= _WARM and set(policy.frozen) <= set(baseline.thresholds):
             return
+        replay.judged(baseline.until if baseline else now)
         time.sleep(_TICK)
 
 
@@ -256,7 +258,7 @@ def end_unfinished(ports: CanaryPorts, project: str) -> None:
         tick_once(ports, project, wiring.now())
 
 
-def _watch(ports: CanaryPorts, rollout: Rollout, progress: Progress, *, going: Callable[[], bool]) -> Iterator[Point]:
+def _watch(ports: CanaryPorts, rollout: Rollout, progress: Progress, replay: Replay) -> Iterator[Point]:
     """Tick until the rollout is over, or for `_PATIENCE` behind the last request; a point for each look."""
     from towpath.stages.canary import observe, tick_once
 
@@ -274,7 +276,8 @@ def _watch(ports: CanaryPorts, rollout: Rollout, progress: Progress, *, going: C
             yield _point(scene.rollout, scene.look, scene.judgement, now)
         if not ticked.rollout.open:
             return
-        silent_since = None if going() else silent_since or time.monotonic()
+        replay.judged(scene.telemetry.at or now)
+        silent_since = None if replay.running else silent_since or time.monotonic()
         if silent_since is not None and time.monotonic() - silent_since > _PATIENCE:
             return
         time.sleep(_TICK)

@@ -6,6 +6,7 @@ known, so that it comes as late, in requests, as it did in the world.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import http.client
 import json
@@ -15,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,11 +64,14 @@ class _Turn:
 
     columns: Mapping[str, Any]
     labels: Sequence[tuple[str, int]]
-    due: float
+    due: float = 0.0
 
 
 class Replay:
-    """Sends the recorded rows at `rate` requests a second over `clients` connections, until the end or `stop`."""
+    """Sends the recorded rows at `rate` requests a second over `clients` connections, until the end or `finish`.
+
+    `ahead`: how many requests may be sent beyond those that `judged` vouches for.
+    """
 
     def __init__(
         self,
@@ -75,21 +79,24 @@ class Replay:
         url: str,
         *,
         rate: float,
+        ahead: int,
         clients: int = 4,
         change: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, columns: columns,
     ) -> None:
         self._recorded, self._rate, self._clients, self._change = recorded, rate, clients, change
+        self._ahead = self._allowed = ahead
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._datatypes = _datatypes(recorded)
         self._rows = _rows(recorded)
         self._known: list[tuple[datetime, str, int]] = []  # labels that wait for their time
         self._lock = threading.Lock()
+        self._moved = threading.Condition(self._lock)
         self._stop = threading.Event()
         self._errors: list[Exception] = []
         self._threads: list[threading.Thread] = []
-        self._begun = 0.0
-        self._place = 0
+        self._begun = self._due = 0.0
+        self._taken: list[datetime] = []  # when each request was taken to be sent
         self.done = Replayed()
 
     def start(self) -> None:
@@ -102,9 +109,16 @@ class Replay:
     def running(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
+    def judged(self, until: datetime) -> None:
+        """Whoever judges has seen what was sent before then."""
+        with self._moved:
+            seen = bisect.bisect_left(self._taken, until)
+            self._allowed = max(self._allowed, seen + self._ahead)
+            self._moved.notify_all()
+
     def finish(self) -> Replayed:
-        """Stop, send the labels that are known, and say what came of it. Raises `Unreachable`."""
-        self._stop.set()
+        """Stop, and say what came of it. Raises `Unreachable`."""
+        self._end()
         for thread in self._threads:
             thread.join()
         if self._errors:
@@ -115,6 +129,11 @@ class Replay:
             ) from self._errors[0]
         self.done.seconds = time.monotonic() - self._begun
         return self.done
+
+    def _end(self) -> None:
+        self._stop.set()
+        with self._moved:
+            self._moved.notify_all()
 
     def _client(self) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_SECONDS)
@@ -127,27 +146,31 @@ class Replay:
                     self._ask(connection, turn.columns)
         except (OSError, http.client.HTTPException) as error:
             self._errors.append(error)
-            self._stop.set()
+            self._end()
         finally:
             connection.close()
 
     def _take(self) -> _Turn | None:
         """The next request with the labels that are known by its time; behind the last one those that are left."""
         recorded = self._recorded
-        with self._lock:
+        with self._moved:
+            self._moved.wait_for(lambda: self._stop.is_set() or len(self._taken) < self._allowed)
+            if self._stop.is_set():
+                return None
             row = next(self._rows, None)
             if row is None:
                 left, self._known = [(key, label) for _, key, label in self._known], []
-                return _Turn(columns={}, labels=left, due=0.0) if left else None
+                return _Turn(columns={}, labels=left) if left else None
             labels = []
             if len(self._known) >= _LABELS_AT_ONCE:
                 while self._known and self._known[0][0] <= row[names.EVENT_TIME]:
                     labels.append(heapq.heappop(self._known)[1:])
             waiting = (row[names.LABEL_TIME], str(row[recorded.row_id]), int(row[recorded.target]))
             heapq.heappush(self._known, waiting)
-            self._place += 1
-            columns = self._change(self._place, {name: row[name] for name in (*recorded.columns, recorded.row_id)})
-            return _Turn(columns=columns, labels=labels, due=self._begun + self._place / self._rate)
+            self._taken.append(datetime.now(UTC))
+            columns = self._change(len(self._taken), {name: row[name] for name in (*recorded.columns, recorded.row_id)})
+            self._due = max(self._due, time.monotonic()) + 1 / self._rate
+            return _Turn(columns=columns, labels=labels, due=self._due)
 
     def _ask(self, connection: http.client.HTTPConnection, columns: Mapping[str, Any]) -> None:
         body = {"inputs": [self._tensor(name, value) for name, value in columns.items()]}
