@@ -107,6 +107,7 @@ def test_the_first_within_the_tolerance_serves(tmp_path: Path) -> None:
     assert worst(served.findings) is Outcome.PASS
 
 
+@pytest.mark.slow
 def test_wrong_conversions_are_left_out_and_scikit_learn_serves(tmp_path: Path) -> None:
     served = serve("boosted", tmp_path, SomeOff("trees", "treelite", "onnx"), tolerance=1e-9)
     assert outcomes(served) == {**dict.fromkeys(("trees", "treelite", "onnx"), LEFT_OUT), "sklearn": PASSED}
@@ -127,6 +128,7 @@ def test_a_converter_that_makes_another_model_is_found_out(tmp_path: Path) -> No
     assert float(finding.measured or 0) > 0.01
 
 
+@pytest.mark.slow
 def test_nothing_converts_and_scikit_learn_serves(tmp_path: Path) -> None:
     served = serve("boosted", tmp_path, Nothing())
     assert (served.kind, served.file) == ("sklearn", None)

@@ -534,6 +534,7 @@ def test_great_expectations_is_imported_when_checks_run_and_not_before() -> None
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_process_that_ran_checks_ends_without_a_word(tmp_path: Path) -> None:
     files = shop_tables.write(tmp_path / "in")
     code = f"""

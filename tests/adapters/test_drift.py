@@ -77,6 +77,7 @@ def test_moved_numbers_words_and_missing_values_are_found(tmp_path: Path) -> Non
     assert "4 of 5 columns" in found.reason
 
 
+@pytest.mark.slow
 def test_distances_do_not_change_from_process_to_process(tmp_path: Path) -> None:
     report = compare(tmp_path, table(500, seed=1), table(500, seed=2))
     code = (

@@ -262,7 +262,7 @@ def test_any_small_data_join_as_defined(
     _check_against_definition(pair_stores, feature_rows, entity_rows, cut)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_many_rows_join_as_defined(pair_stores: tuple[Path, dict[bool, FeatureStore]], seed: int) -> None:
     """More rows than DuckDB joins by its loop for few, so that its sorting join is held to the definition too."""
     draw = random.Random(seed)
@@ -536,6 +536,7 @@ def test_on_demand_views(tmp_path: Path, full_names: bool) -> None:
     assert list(got[f"{prefix('numbers')}b"]) == [11.0, 1.0]
 
 
+@pytest.mark.slow
 def test_columns_stand_in_the_same_order_whatever_the_hash_seed(tmp_path: Path) -> None:
     _with_on_demand(tmp_path)
     script = f"""

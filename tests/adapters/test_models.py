@@ -158,6 +158,7 @@ for kind in KINDS:
 """
 
 
+@pytest.mark.slow
 def test_equal_models_of_two_processes_have_equal_digests(models: MlflowModels, tmp_path: Path) -> None:
     """Whatever their hash seed and their number of threads."""
     begun = []

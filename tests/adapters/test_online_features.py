@@ -125,6 +125,7 @@ def test_views_of_the_same_entities_asked_for_together_each_get_their_own(online
     assert asyncio.run(together()) == [read(store_of(online), one.view, one.keys, one.features) for one in wanted]
 
 
+@pytest.mark.slow
 def test_it_is_opened_in_a_process_of_its_own(online: Online) -> None:
     code = (
         "import sys, asyncio\nfrom pathlib import Path\nfrom towpath.adapters.online_features import open_online\n"
@@ -137,7 +138,7 @@ def test_it_is_opened_in_a_process_of_its_own(online: Online) -> None:
     )
     command = [sys.executable, "-c", code, str(online.repository), str(online.state)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={"PYTHONPATH": ":".join(sys.path), "PATH": ""}
+        command, capture_output=True, text=True, timeout=300, env={"PYTHONPATH": ":".join(sys.path), "PATH": ""}
     )
     assert "Online" in done.stdout, done.stderr
 
@@ -180,6 +181,7 @@ def test_feast_itself_answers_the_same_for_stores_that_are_not_known(online: Onl
         assert slow == fast
 
 
+@pytest.mark.slow
 def test_an_unknown_store_is_read_through_feast_with_a_warning(
     in_sqlite: Online, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +221,7 @@ def test_which_redis_is_read_directly(options: dict[str, str], direct: bool) -> 
         assert "1234" not in repr(found)
 
 
+@pytest.mark.slow
 def test_a_repository_that_feast_does_not_open_says_why(in_sqlite: Online, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no feature store state"):
         open_online(in_sqlite.repository, tmp_path / "nothing")

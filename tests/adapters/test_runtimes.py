@@ -210,6 +210,7 @@ for kind in ("boosted", "forest", "linear", "calibrated"):
 """
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     found = set()
     for seed in ("1", "2"):
@@ -253,6 +254,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["boosted", "one hot"])
+@pytest.mark.slow
 def test_scikit_learn_in_a_process_of_its_own(kind: str, saved: dict[str, Path]) -> None:
     frame, _ = visits()
     made = rows_of(frame)

@@ -102,6 +102,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_build_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     """Real numbers and more rows than one thread takes at once: sums in another order would have other last digits."""
     draw = np.random.default_rng(5)

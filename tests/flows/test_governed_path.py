@@ -48,6 +48,7 @@ def test_the_same_candidate_as_without_prefect(whole: Whole, tmp_path: Path) -> 
         assert sequence.run(work).digest == whole.ended.result()
 
 
+@pytest.mark.slow
 def test_a_second_run_adds_nothing(whole: Whole, flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(monkeypatch, whole.state)
     before = hashes(whole.state)

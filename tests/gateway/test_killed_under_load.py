@@ -55,6 +55,7 @@ def _gateways_die(
     return asked, shipped
 
 
+@pytest.mark.slow
 def test_a_worker_and_a_gateway_killed_while_the_challenger_is_exposed(
     house: House, flights: list[dict[str, Any]]
 ) -> None:

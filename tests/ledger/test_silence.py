@@ -95,8 +95,8 @@ def test_a_writer_gone_silent_gives_its_lock_to_the_next(
     through: str, postgres_database: str, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its server's process would hold the lock until that notices, which takes two hours by default."""
-    monkeypatch.setattr(engine, "_SILENT_SECONDS", 1)
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 20.0)  # the one that waits for the lock is not silent
+    monkeypatch.setattr(engine, "_SILENT_SECONDS", 4)
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 60.0)  # the one that waits for the lock is not silent
     with (
         SqlLedger.open(through, clock=ticking()) as silent,
         SqlLedger.open(postgres_database, clock=ticking()) as next_one,
@@ -105,7 +105,7 @@ def test_a_writer_gone_silent_gives_its_lock_to_the_next(
         with pytest.raises(Unreachable), silent._database.writing() as connection:  # noqa: PT012
             relay.stall()
             waiting = pool.submit(next_one.append, decision("k"), actor="ada")
-            assert waiting.result(timeout=25).sequence == 1
+            assert waiting.result(timeout=70).sequence == 1
             relay.flow()
             connection.exec_driver_sql("SELECT 1")
         assert silent.append(decision("l"), actor="ada").sequence == 2

@@ -110,6 +110,7 @@ def test_importance_uses_at_most_so_many_rows_and_leaves_the_inputs_alone(case: 
         importance(case.predict, case.inputs, [0, 1])
 
 
+@pytest.mark.slow
 def test_plots_are_pngs_of_a_readable_size_and_the_same_bytes_each_time(case: Case, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     for one, two in zip(case.draw(tmp_path), case.draw(tmp_path / "again"), strict=True):
@@ -122,6 +123,7 @@ def test_plots_are_pngs_of_a_readable_size_and_the_same_bytes_each_time(case: Ca
             assert len(picture.convert("L").getcolors()) > 20
 
 
+@pytest.mark.slow
 def test_many_groups_and_columns_are_still_drawn(case: Case, tmp_path: Path) -> None:
     estimate = case.evaluation.metrics.roc_auc
     many = [

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_featurize_passes_its_parity_gate_on_redis(project: Path, tmp_path: Path, redis_server: RedisServer) -> None:
     small.section(
         project / "feature_repo" / "feature_store.yaml",
