@@ -61,9 +61,9 @@ class Encoder:
         self._numbers = [(place, one) for place, one in enumerate(plan.features) if isinstance(one, Number)]
         self._codes = [(place, one.column, _Codes(one)) for place, one in codes]
         self._tables = [(column, table) for _, column, table in self._codes]
-        self._pick = _picker([one.column for _, one in self._numbers])
+        self._pick = picker([one.column for _, one in self._numbers])
         order = [place for place, _ in codes] + [place for place, _ in self._numbers]
-        self._arrange = None if order == sorted(order) else _picker([order.index(place) for place in sorted(order)])
+        self._arrange = None if order == sorted(order) else picker([order.index(place) for place in sorted(order)])
         self._pack = self._doubles.pack
         # whether a missing number stays NaN everywhere, and whether an infinity can be at fault
         self._plain = plan.nan and all(one.missing is not None and _is_nan(one.missing) for _, one in self._numbers)
@@ -151,7 +151,7 @@ def _is_nan(value: float) -> bool:
     return value != value
 
 
-def _picker(positions: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+def picker(positions: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """A function that picks those positions of a row, as a tuple whatever their number."""
     if not positions:
         return lambda _: ()

@@ -6,13 +6,16 @@ import logging
 import math
 import warnings
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from towpath.adapters import runtime_onnx_signature as signatures
 from towpath.adapters import runtime_onnx_trees as trees
+from towpath.adapters.runtime_encoder import picker
 from towpath.adapters.runtime_file import damaged
+from towpath.adapters.runtime_onnx_packed import NUMBERS, TEXTS, packed
 from towpath.adapters.runtime_onnx_session import session
 from towpath.adapters.runtime_onnx_signature import NAN, NULL, Input
 from towpath.adapters.runtime_plan import Known, NotConvertible, is_text
@@ -107,6 +110,17 @@ def _ordered(proto: Any) -> Any:
     return proto
 
 
+def _parsed(file: Path) -> Any:
+    """Raises `IntegrityError` for what is no model."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        return onnx.load_model_from_string(file.read_bytes())
+    except DecodeError as error:
+        raise damaged(file, error) from error
+
+
 class OnnxRuntime:
     """The port `Runtime` on a file of `compile_onnx`."""
 
@@ -114,13 +128,20 @@ class OnnxRuntime:
     inline = True
 
     def __init__(self, file: Path) -> None:
-        opened = session(file.read_bytes(), file)
+        proto = _parsed(file)
         try:
-            self.signature = signatures.loads(opened.get_modelmeta().custom_metadata_map[signatures.PROPERTY])
+            noted = {one.key: one.value for one in proto.metadata_props}
+            self.signature = signatures.loads(noted[signatures.PROPERTY])
         except (KeyError, ValueError, TypeError) as error:
             raise damaged(file, error) from error
-        self.columns = tuple(one.name for one in self.signature.inputs)
-        self._feeds = [feed(self.signature.inputs) for feed in (_Numbers, _Texts)]
+        inputs = self.signature.inputs
+        self.columns = tuple(one.name for one in inputs)
+        opened = session(packed(proto, inputs).SerializeToString(), file)
+        self._feeds: list[tuple[str, Callable[[Sequence[Sequence[object]]], Any]]] = []
+        if any(one.type != "text" for one in inputs):
+            self._feeds.append((NUMBERS, _Numbers(inputs)))
+        if any(one.type == "text" for one in inputs):
+            self._feeds.append((TEXTS, _Texts(inputs)))
         self._outputs = [self.signature.output]
         self._run = opened._sess.run  # without what ONNX Runtime's Python class does on every call
 
@@ -129,10 +150,7 @@ class OnnxRuntime:
             return []
         if set(map(len, rows)) != {len(self.columns)}:
             raise BadInput("A row has more or fewer values than the model has inputs.", valid=self.columns)
-        feed: dict[str, Any] = {}
-        for part in self._feeds:
-            feed.update(part(rows))
-        (chances,) = self._run(self._outputs, feed, None)
+        (chances,) = self._run(self._outputs, {name: feed(rows) for name, feed in self._feeds}, None)
         found: list[float] = chances[:, -1].tolist()
         return found
 
@@ -144,27 +162,26 @@ class OnnxRuntime:
 
 
 class _Numbers:
-    """The inputs of numbers: of all columns together one table is made, whose parts they are."""
+    """The columns of numbers as one table."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         import numpy as np
 
         self._np = np
         self._inputs = [(place, one) for place, one in enumerate(inputs) if one.type != "text"]
-        self._places = [place for place, _ in self._inputs]
-        self._names = [one.name for _, one in self._inputs]
+        self._pick = picker([place for place, _ in self._inputs])
         limits = [math.inf if one.limit is None else one.limit for _, one in self._inputs]
         self._limits = np.array(limits) if min(limits, default=math.inf) < math.inf else None
         self._whole = [number for number, (_, one) in enumerate(self._inputs) if not one.null]
 
-    def __call__(self, rows: Sequence[Sequence[object]]) -> Iterable[tuple[str, Any]]:
-        """Each input with its column (rows, 1) of doubles. Raises `BadInput` for what the model does not take."""
-        np, places = self._np, self._places
-        values = [row[place] for row in rows for place in places]
+    def __call__(self, rows: Sequence[Sequence[object]]) -> Any:
+        """Doubles (rows, columns). Raises `BadInput` for what the model does not take."""
+        np = self._np
+        values = list(chain.from_iterable(map(self._pick, rows)))
         if None in values:
             values = [_NAN if value is None else value for value in values]
         try:
-            packed: array[float] = array("d", values)  # type: ignore[arg-type]
+            packed: array[float] = array("d", values)
         except (TypeError, OverflowError) as error:
             raise self._explained(rows) from error
         table = np.frombuffer(packed).reshape(len(rows), -1)
@@ -172,7 +189,7 @@ class _Numbers:
             self._whole and np.isnan(table[:, self._whole]).any()
         ):
             raise self._explained(rows)
-        return zip(self._names, np.ascontiguousarray(table.T)[..., None], strict=True)
+        return table
 
     def _explained(self, rows: Sequence[Sequence[object]]) -> BadInput:
         """The sentence for the first column with a value that is at fault."""
@@ -190,7 +207,7 @@ class _Numbers:
 
 
 class _Texts:
-    """The inputs of texts, likewise."""
+    """The columns of texts, likewise."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         import numpy as np
@@ -198,20 +215,19 @@ class _Texts:
         self._np = np
         known = [None if one.known is None else frozenset(one.known) for one in inputs]
         self._inputs = [(place, one, known[place]) for place, one in enumerate(inputs) if one.type == "text"]
-        self._names = [one.name for _, one, _ in self._inputs]
 
-    def __call__(self, rows: Sequence[Sequence[object]]) -> Iterable[tuple[str, Any]]:
-        """Each input with its column (rows, 1) of strings. Raises `BadInput` for what the model does not take."""
-        table = self._np.empty((len(self._inputs), len(rows), 1), dtype=object)
-        for number, (place, one, known) in enumerate(self._inputs):
-            for here, row in enumerate(rows):
+    def __call__(self, rows: Sequence[Sequence[object]]) -> Any:
+        """Strings (rows, columns). Raises `BadInput` for what the model does not take."""
+        values = []
+        for row in rows:
+            for place, one, known in self._inputs:
                 value = row[place]
                 if not isinstance(value, str):
                     value = _stand_in(one, value)
                 elif known is not None and value not in known:
                     raise _refused(one, (value,), f"{value!r} is no known category")
-                table[number, here, 0] = value
-        return zip(self._names, table, strict=True)
+                values.append(value)
+        return self._np.array(values, dtype=object).reshape(len(rows), -1)
 
 
 def _stand_in(one: Input, value: object) -> str:
