@@ -49,14 +49,20 @@ class ScriptedRuntime:
 
 
 class DictStore:
-    """The port `OnlineStore` over a dictionary of views; it may stall, or fail."""
+    """The port `OnlineStore` over a dictionary of views; it may stall, or fail, or have everything at hand."""
 
     def __init__(self, rows: Mapping[str, Mapping[tuple[object, ...], OnlineAnswer]]) -> None:
         self.rows = rows
         self.views: Mapping[str, OnlineView] = {}
         self.stalled = False
         self.failing = False
+        self.held = False
         self.reads: list[tuple[str, int]] = []
+
+    def at_hand(
+        self, view: str, features: tuple[str, ...], keys: Sequence[tuple[object, ...]]
+    ) -> list[OnlineAnswer | None] | None:
+        return [self.rows.get(view, {}).get(key) for key in keys] if self.held else None
 
     async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
         self.reads += [(lookup.view, len(lookup.keys)) for lookup in lookups]

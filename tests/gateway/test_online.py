@@ -58,6 +58,22 @@ def test_what_is_known_is_filled_in_row_by_row() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("rule", ["default", "last-known"])
+def test_what_is_at_hand_is_judged_as_what_is_read(rule: str) -> None:
+    async def run() -> None:
+        found = []
+        for held in (False, True):
+            store, asked = _store(), _asked("ada", "old", "nobody", None)
+            store.held = held
+            reader = _reader(store, defaults={"spent": 0.5}, missing=rule, stale=rule)
+            found.append((await reader.fill(asked), asked.rows))
+            assert bool(store.reads) is not held
+        assert found[0] == found[1]
+        assert found[0][0]["missing"] == 2
+
+    asyncio.run(run())
+
+
 def test_a_missing_entity_may_be_refused_by_name() -> None:
     async def run() -> None:
         with pytest.raises(Unknown, match="who 'nobody'"):

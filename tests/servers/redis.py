@@ -37,6 +37,16 @@ class RedisServer:
         """As Feast's feature_store.yaml has it."""
         return f"127.0.0.1:{self.port},password={self.password}"
 
+    def command(self, *words: str) -> None:
+        """One command that answers OK. Raises `RuntimeError` when it does not."""
+        line = b"".join(b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()) for word in words)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(b"AUTH %b\r\n*%d\r\n%b" % (self.password.encode(), len(words), line))
+            connection.shutdown(socket.SHUT_WR)
+            said = b"".join(iter(lambda: connection.recv(4_096), b""))
+        if said != b"+OK\r\n+OK\r\n":
+            raise RuntimeError(said.decode(errors="replace"))
+
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--requirepass", self.password]
         options += ["--save", "", "--appendonly", "no", "--dir", str(self.folder), "--daemonize", "no"]

@@ -66,6 +66,9 @@ class FeastOnline:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="towpath-feast")
         self._store = self._thread.submit(self._opened).result()
 
+    def at_hand(self, view: str, features: tuple[str, ...], keys: Sequence[tuple[object, ...]]) -> None:
+        """Nothing: it is asked every time."""
+
     async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
         """Raises `Unreachable` for whatever Feast's store raises, and `NotFound`."""
         for lookup in lookups:

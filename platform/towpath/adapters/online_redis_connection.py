@@ -3,6 +3,9 @@
 hiredis parses the replies. Replies come in the order of the commands, so a list of who waits is all that is needed. A
 caller who gave up (a deadline) leaves his place in that list, and his replies are thrown away. The connection is made
 when it is first needed, and again after it was lost.
+
+The server is asked to say which of the keys that were read are written since: with that, what was read may be used
+again. https://redis.io/docs/latest/develop/reference/client-side-caching/
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,9 +22,11 @@ import hiredis
 from towpath.core.errors import Misconfigured, TowpathError, Unreachable
 
 Reply = Any  # bytes, int, None, or a list of them
+Changed = Callable[[Sequence[bytes] | None], None]  # is told the keys that were written; None for all of them
 _CONNECT_SECONDS = 2.0
 _STALLED_SECONDS = 2.0
 _MOST_WAITING = 10_000
+_VOUCHED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +60,33 @@ class _Waiting:
 class _Wire(asyncio.Protocol):
     """The bytes of one connection."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: RedisAddress) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: RedisAddress, changed: Changed) -> None:
         self._loop = loop
         self._address = address
+        self._changed = changed
         self._reader = hiredis.Reader()
         self._waiting: deque[_Waiting] = deque()
         self._transport: asyncio.Transport | None = None
         self.lost = False
+        self.tracked = False  # whether the server says what was written
+        self.heard = 0.0
 
     @property
     def stalled(self) -> bool:
         """Whether the server has owed an answer for too long."""
         return bool(self._waiting) and self._loop.time() - self._waiting[0].since > _STALLED_SECONDS
+
+    @property
+    def vouched(self) -> bool:
+        return self._loop.time() - self.heard < _VOUCHED_SECONDS
+
+    def track(self) -> None:
+        """Have the server say which keys are written; one that is old, or stands behind a proxy, may not."""
+
+        def answered(asked: asyncio.Future[list[Reply]]) -> None:
+            self.tracked = not asked.cancelled() and asked.exception() is None
+
+        self.ask(packed(b"HELLO", b"3") + packed(b"CLIENT", b"TRACKING", b"ON"), 2).add_done_callback(answered)
 
     def ask(self, command: bytes, count: int) -> asyncio.Future[list[Reply]]:
         """Send commands, packed, that make so many replies."""
@@ -84,6 +104,7 @@ class _Wire(asyncio.Protocol):
         self.lost = True
         if self._transport is not None:
             self._transport.abort()
+        self._changed(None)
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
             if not one.future.done():
@@ -94,9 +115,13 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
+        self.heard = self._loop.time()
         try:
             while (reply := self._reader.gets()) is not False:
-                if self._waiting:  # else nobody asked for it
+                if isinstance(reply, hiredis.PushNotification):
+                    if reply[0] == b"invalidate":
+                        self._changed(reply[1])
+                elif self._waiting:  # else nobody asked for it
                     first = self._waiting[0]
                     first.replies.append(reply)
                     if len(first.replies) == first.count:
@@ -120,8 +145,10 @@ class _Wire(asyncio.Protocol):
 class RedisConnection:
     """The shared connection. Only for the thread of one event loop."""
 
-    def __init__(self, address: RedisAddress) -> None:
+    def __init__(self, address: RedisAddress, changed: Changed = lambda _: None) -> None:
+        """`changed` is told of keys that were read and are written since, and of all when the connection is lost."""
         self._address = address
+        self._changed = changed
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
 
@@ -133,6 +160,17 @@ class RedisConnection:
         if wire is None or wire.lost:
             wire = await self._connected()
         return await wire.ask(command, count)
+
+    @property
+    def tracked(self) -> bool:
+        """Whether `changed` is told of what is written."""
+        return self._wire is not None and self._wire.tracked
+
+    @property
+    def vouched(self) -> bool:
+        """Whether the server was heard just now, so that it would have told of what was written until then."""
+        wire = self._wire
+        return wire is not None and wire.tracked and wire.vouched
 
     async def close(self) -> None:
         if self._connecting is not None:
@@ -149,7 +187,7 @@ class RedisConnection:
 
     async def _connect(self) -> _Wire:
         address, loop = self._address, asyncio.get_running_loop()
-        wire = _Wire(loop, address)
+        wire = _Wire(loop, address, self._changed)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await loop.create_connection(
@@ -161,6 +199,7 @@ class RedisConnection:
                 greeting = _greeting(address)
                 if greeting:
                     await wire.ask(b"".join(greeting), len(greeting))
+                wire.track()
         except (OSError, TimeoutError) as error:
             wire.drop(_silent(address, "connecting failed"))
             raise _silent(address, str(error) or f"no connection within {_CONNECT_SECONDS:g} s") from error

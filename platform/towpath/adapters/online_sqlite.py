@@ -58,6 +58,9 @@ class SqliteOnline:
             isolation_level=None,
         )
 
+    def at_hand(self, view: str, features: tuple[str, ...], keys: Sequence[tuple[object, ...]]) -> None:
+        """Nothing: it is asked every time."""
+
     async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
         """Microseconds for a few keys, so they are read in the event loop. Raises `Unreachable` and `NotFound`."""
         if sum(len(lookup.keys) for lookup in lookups) > _INLINE:

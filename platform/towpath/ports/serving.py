@@ -85,6 +85,12 @@ class OnlineStore(Protocol):
         """What it holds, by name."""
         ...
 
+    def at_hand(
+        self, view: str, features: tuple[str, ...], keys: Sequence[tuple[object, ...]]
+    ) -> Sequence[OnlineAnswer | None] | None:
+        """What `read` would answer to that lookup, without waiting for the store; None when it must be asked."""
+        ...
+
     async def read(self, lookups: Sequence[Lookup]) -> list[list[OnlineAnswer | None]]:
         """For each lookup the newest row of each of its entities; None for one that is not there."""
         ...
