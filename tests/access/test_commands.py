@@ -49,7 +49,7 @@ CHANGES: dict[str, tuple[Action, tuple[str, ...]]] = {
     "emergency open": (Action.EMERGENCY_OPEN, ("{candidate}", *WHY)),
     "emergency confirm": (Action.EMERGENCY_CONFIRM, ("{emergency}", "--project", "project")),
     "emergency follow-up": (Action.EMERGENCY_FOLLOW_UP, ("{emergency}", "--report", "it was a test of ours")),
-    "model attest": (Action.KEY_ROTATE, ("{candidate}",)),
+    "model attest": (Action.MODEL_ATTEST, ("{candidate}",)),
     "key rotate": (Action.KEY_ROTATE, ("ledger",)),
     "key revoke": (Action.KEY_REVOKE, ("{key}", *WHY)),
     "ledger checkpoint": (Action.LEDGER_CHECKPOINT, ()),

@@ -1,7 +1,8 @@
 """An OpenID provider in a process of its own: Authlib's authorization server behind Flask.
 
 The protocol and the tokens are Authlib's: authorization code with PKCE and client credentials, ID tokens, and access
-tokens as RFC 9068 has them. Ours are only the people, the clients and the keys, which `POST /test/rotate` makes anew.
+tokens as RFC 9068 has them. Ours are only the people, the clients and the keys, which `POST /test/rotate` makes anew;
+`POST /test/sign` signs claims that Authlib would never put together, as a careless provider may.
 Whoever names themselves in `login_hint` is logged in. Run as `python oidc_app.py PORT`.
 """
 
@@ -19,7 +20,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from authlib.oidc.core import OpenIDCode, UserInfo
 from flask import Flask, Response, jsonify, request
-from joserfc import jws
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 from werkzeug.serving import make_server
 
@@ -251,6 +252,11 @@ def _lay(app: Flask, server: AuthorizationServer, keys: Keys, issuer: str) -> No
     def token() -> Response:
         answered: Response = server.create_token_response()
         return answered
+
+    @app.post("/test/sign")
+    def sign() -> str:
+        key = keys.by_alg["RS256"]
+        return jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, dict(request.get_json()), key)
 
     @app.post("/test/rotate")
     def rotate() -> Response:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from access.conftest import grant
 from supply.house import House
 from supply.payloads import pickled
 from supply.watch import Watch
 from towpath import wiring
+from towpath.cli import opening
 from towpath.cli import run as towpath
 from towpath.core.errors import BadInput, Denied, IntegrityError, NotFound
 from towpath.core.evidence import RecordKind
+from towpath.core.identity import claimed
 from towpath.ports import Purpose
 from towpath.stages import keys as keyring
 from towpath.stages.attested import require_attested
@@ -69,6 +73,35 @@ def test_a_key_is_rotated_and_revoked_and_the_model_attested_anew(house: House, 
         ("revoke", "Ada Lovelace"),
     ]
     assert house.world.ledger.verify().whole
+
+
+def test_a_platform_admin_of_the_project_attests_and_nobody_else(
+    house: House, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, tokens = house.candidate.project, {}
+    may, may_not = (
+        ("platform-admin", f"platform-admin@{project}"),
+        ("platform-admin@other", f"release-manager@{project}"),
+    )
+    by = claimed("katherine")
+    with closing(wiring.open_tokens(opening.settings())) as opened:
+        for role in (*may, *may_not):
+            person = role.replace("@", "-of-")
+            tokens[role] = opened.create(grant(role, person=person, days=3650), by=by)[1]
+            by = opened.identify(tokens["platform-admin"])
+    for role, text in tokens.items():
+        monkeypatch.setenv("TOWPATH_TOKEN", text)
+        code, said = call("model", "attest", house.candidate.id)
+        if role in may:
+            assert (code, said["candidate"]) == (0, house.candidate.id), said
+            continue
+        assert (code, said["error"]["code"], said["error"]["valid"]) == (3, "forbidden", ["platform-admin"])
+        (record,) = [
+            one for one in house.world.ledger.records(kind=RecordKind.ACCESS) if one.actor == role.replace("@", "-of-")
+        ]
+        assert (record.body["refused"], record.project) == ("model-attest", project)
+    monkeypatch.setenv("TOWPATH_TOKEN", tokens[f"platform-admin@{project}"])
+    assert call("key", "rotate", "model")[1]["error"]["code"] == "forbidden", "that is of every project"
 
 
 def test_the_ledgers_key_is_rotated_and_revoked_too(house: House, call: Call) -> None:

@@ -63,9 +63,10 @@ def attest(
     from towpath.stages.attested import require_attested
 
     settings = opening.settings()
-    identity = opening.acting(settings, by, Action.KEY_ROTATE)
-    with output.libraries_on_stderr(), opening.ledger(settings, identity=identity) as ledger:
+    with opening.ledger(settings) as ledger:
         chosen = opening.candidate(candidate, ledger)
+    identity = opening.acting(settings, by, Action.MODEL_ATTEST, chosen.project)
+    with output.libraries_on_stderr(), opening.ledger(settings, identity=identity) as ledger:
         world = wiring.open_attesting(settings, ledger=ledger, actor=identity.person)
         record = acts.attest_again(chosen, world)
         found = require_attested(ledger, world.keys, chosen)

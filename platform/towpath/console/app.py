@@ -136,5 +136,6 @@ def _worker(path: str) -> str | None:
 
 
 def _response(request: Request, refused: Refused) -> Response:
+    request.state.refused = refused.error  # for the log
     status, headers, body = answer(refused, request.state.request)
     return Response(body, status_code=status, headers=headers)

@@ -62,7 +62,7 @@ class Doorkeeper:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request = _request_id(headers)
-        scope["state"] = {**scope.get("state", {}), "request": request, "identity": None}
+        scope["state"] = {**scope.get("state", {}), "request": request, "identity": None, "refused": None}
         told = _Told(scope, request, send)
         began = time.monotonic()
         self._metrics.begin()
@@ -182,6 +182,7 @@ class _Told:
         await self._send(message)
 
     async def refuse(self, refused: Refused) -> None:
+        self._scope["state"]["refused"] = refused.error
         if self._begun:
             return
         status, headers, body = answer(refused, self.request)
@@ -255,8 +256,9 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _write(scope: Scope, told: _Told, took: float) -> None:
-    """One line of JSON. Who asks is in it, with what; never the token."""
+    """One line of JSON. Who asks is in it, with what, and why nobody was believed; never the token."""
     identity: Identity | None = scope["state"]["identity"]
+    refused: TowpathError | None = scope["state"]["refused"]
     line: dict[str, Any] = {
         "request": told.request,
         "method": scope["method"],
@@ -266,5 +268,8 @@ def _write(scope: Scope, told: _Told, took: float) -> None:
         "address": _address(scope),
         "person": identity.person if identity is not None else None,
         "via": identity.via if identity is not None else None,
+        "refused": refused.code if refused is not None else None,
+        # Of the others the text could repeat what was sent.
+        "why": refused.message if isinstance(refused, Unauthenticated) else None,
     }
     _access.info("%s", json.dumps(line, ensure_ascii=True))

@@ -45,6 +45,7 @@ class Action(StrEnum):
     TOKEN_CREATE = "token-create"
     TOKEN_REVOKE = "token-revoke"
     TOKEN_LIST = "token-list"
+    MODEL_ATTEST = "model-attest"
     KEY_ROTATE = "key-rotate"
     KEY_REVOKE = "key-revoke"
 
@@ -100,6 +101,7 @@ MATRIX: Final[Mapping[Action, Rule]] = {
     Action.TOKEN_CREATE: _rule(_ADMIN, persons=True, everywhere=True),
     Action.TOKEN_REVOKE: _rule(_ADMIN, persons=True, everywhere=True),
     Action.TOKEN_LIST: _rule(_ADMIN, _AUDITOR, everywhere=True),
+    Action.MODEL_ATTEST: _rule(_ADMIN, persons=True),
     Action.KEY_ROTATE: _rule(_ADMIN, persons=True, everywhere=True),
     Action.KEY_REVOKE: _rule(_ADMIN, persons=True, everywhere=True),
 }

@@ -82,7 +82,7 @@ class Answering:
         self._shadows = 0
 
     def ready(self) -> Plan:
-        """The plan. Raises `Unready` before there is one."""
+        """The plan. Raises `Unready` before there is one, and when nothing that was served may serve any more."""
         if self.plan is None:
             raise Unready(
                 f"{self.project} has no champion that may serve.",

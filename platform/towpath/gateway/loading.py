@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from towpath.core.evidence import Record, Subject
 from towpath.gateway.batching import Batcher
 from towpath.gateway.plan import Model
-from towpath.ports import Keys, Ledger, Models, Objects, Runtime, Runtimes
+from towpath.ports import Keys, Ledger, Models, Objects, Purpose, Runtime, Runtimes, TrustedKey
 from towpath.stages import scratch
 from towpath.stages.attested import Attested, require_attested
 from towpath.stages.scratch import Scratch
@@ -49,12 +49,20 @@ class Loader:
         `known`: its attestations that were read already. One is proven every time, also of a model that is loaded: its
         key may have been revoked meanwhile.
         """
-        attested = require_attested(self._ledger, self._stores.keys, approved.claims, known=known)
+        attested = self.prove(approved, known)
         found = self._loaded.get(approved.digest)
         if found is None:
             found = self._loaded[approved.digest] = self._model(approved, attested)
             _log.info("loaded %s as %s", approved.candidate, found.main.runtime.kind)
         return found
+
+    def prove(self, approved: Approved, known: Sequence[Record] = ()) -> Attested:
+        """That a trusted key states what it is, as the keys are now. Raises `IntegrityError`."""
+        return require_attested(self._ledger, self._stores.keys, approved.claims, known=known)
+
+    def trusted(self) -> Mapping[str, TrustedKey]:
+        """The keys of models by id, the revoked ones too: other keys let other models be loaded."""
+        return self._stores.keys.trusted(Purpose.MODEL)
 
     def _model(self, approved: Approved, attested: Attested) -> Model:
         folders: list[Scratch] = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import msgspec
@@ -81,6 +81,18 @@ class Plan:
         if self.split is not None:
             found += [item for item in (self.split.champion, self.split.challenger) if item is not None]
         return tuple(dict.fromkeys(found))
+
+    def without(self, gone: Collection[Model]) -> Plan | None:
+        """The plan when those may answer nothing any more; None when the champion is among them.
+
+        A rollout goes with its own champion; of a challenger that is gone, its units get the champion.
+        """
+        if self.champion in gone:
+            return None
+        split = self.split
+        if split is None or split.champion in gone:
+            return replace(self, split=None)
+        return replace(self, split=replace(split, challenger=None)) if split.challenger in gone else self
 
 
 class Part(msgspec.Struct, kw_only=True):

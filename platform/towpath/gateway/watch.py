@@ -1,29 +1,30 @@
-"""Following the record: a thread that looks twice a second, and another that loads what the record lets serve.
+"""Following the record of one project: what is noticed at once, and what has to be loaded first.
 
 What was loaded last goes on serving while the database is away. Exposure falls at once, before anything is verified;
 it rises only by a ledger that is whole. The lease needs no thread at all: every request looks at the clock.
+
+A loaded model that no trusted key states any more answers nothing more, whatever else is wrong: the last champion that
+still proves itself takes its place, or nobody does.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from towpath.core.errors import Conflict, Denied, IntegrityError, TowpathError
 from towpath.core.rollout import Rollout
+from towpath.core.statement import GATE
+from towpath.gateway.exposure import fitted, mark, split_of
 from towpath.gateway.loading import Loader
-from towpath.gateway.metrics import Metrics
-from towpath.gateway.plan import Model, Plan, Split
+from towpath.gateway.plan import Model, Plan
 from towpath.gateway.reading import Readers
 from towpath.gateway.schema import schema
-from towpath.ports import Ledger, Rollouts
-from towpath.stages.serving import Approved, Head, Refused, Servable, report, servable
+from towpath.ports import Ledger, Rollouts, TrustedKey
+from towpath.stages.serving import Approved, Head, Refused, Servable, report, servable, standing_before
 
-SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ class Watch:
     `look` and `resolve` may run at once, each in a thread of its own.
     """
 
-    def __init__(self, rules: Rules, sources: Sources, *, apply: Callable[[Plan], None], actor: str) -> None:
+    def __init__(self, rules: Rules, sources: Sources, *, apply: Callable[[Plan | None], None], actor: str) -> None:
         self.plan: Plan | None = None
         self._rules = rules
         self._sources = sources
@@ -64,6 +65,8 @@ class Watch:
         self._seen: tuple[object, ...] | None = None
         self._again = True
         self._forged = ""
+        self._trusted: Mapping[str, TrustedKey] | None = None
+        self._refused: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def look(self, *, resolving: bool = False) -> bool:
@@ -74,16 +77,18 @@ class Watch:
         rollout = self._open()
         with self._lock:
             self._rollout = rollout
-            if self.plan is not None and (fitted := _fitted(self.plan, rollout)) is not self.plan:
-                self._put(fitted)
+            if self.plan is not None and (now := fitted(self.plan, rollout)) is not self.plan:
+                self._put(now)
         if resolving:
             return False
-        return self._head.moved(self._sources.ledger) or self._again or _mark(rollout) != self._seen
+        moved = self._head.moved(self._sources.ledger)
+        return moved or self._again or mark(rollout) != self._seen or self._sources.loader.trusted() != self._trusted
 
     def resolve(self) -> None:
         """Verify the record, load what it lets serve, and put the plan. Raises as `look`, and `IntegrityError`."""
         self._again = True  # until this has gone well
-        rollout = self._rollout
+        rollout, trusted = self._rollout, self._sources.loader.trusted()
+        self._unload()
         try:
             found = self._servable(rollout)
         except Conflict:  # the record moved on behind the row, which is read again; an old row put back is no rollout
@@ -95,13 +100,58 @@ class Watch:
                 _log.error("the row of the rollout stays behind its record: %s", error)
         for refused in found.refused:
             self._refuse(refused)
-        plan, complete = self._planned(found)
+        try:
+            plan, complete = self._planned(found)
+        except IntegrityError as error:
+            if error.gate == GATE and found.champion is not None:
+                if self.plan is None:
+                    self._fall_back()
+                written = (found.champion.candidate, str(error)) in self._refused
+                self._again, self._seen, self._trusted = not written, mark(rollout), trusted
+            raise
         if plan is not None:
-            with self._lock:
-                self._put(_fitted(plan, self._rollout))
-            self._sources.loader.retire({model.approved.digest for model in plan.models})
-            self._sources.readers.retire(plan.reader)
-        self._again, self._seen = not complete, _mark(rollout)
+            self._follow(plan)
+        self._again, self._seen, self._trusted = not complete, mark(rollout), trusted
+
+    def _follow(self, plan: Plan) -> None:
+        with self._lock:
+            self._put(fitted(plan, self._rollout))
+        self._sources.loader.retire({model.approved.digest for model in plan.models})
+        self._sources.readers.retire(plan.reader)
+
+    def _unload(self) -> None:
+        """Take out of the plan what no longer proves itself. What only cannot be asked stays, as the error says."""
+        plan = self.plan
+        if plan is None:
+            return
+        unproven: dict[Model, TowpathError] = {}
+        for model in plan.models:
+            try:
+                self._sources.loader.prove(model.approved, self._head.attestations(model.approved.candidate))
+            except (Denied, IntegrityError) as error:
+                unproven[model] = error
+        if not unproven:
+            return
+        with self._lock:
+            left = self.plan.without(unproven) if self.plan is not None else None
+            self._put(left)
+        self._sources.loader.retire({model.approved.digest for model in left.models} if left is not None else set())
+        for model, why in unproven.items():
+            self._refuse(Refused(candidate=model.approved.candidate, error=why))
+
+    def _fall_back(self) -> None:
+        """Serve the last champion before the present one that may, if there is one."""
+        for earlier in standing_before(self._sources.ledger, self._rules.project):
+            try:
+                self._sources.loader.prove(earlier, self._head.attestations(earlier.candidate))
+                plan, _ = self._planned(Servable(champion=earlier))
+            except (Denied, IntegrityError) as error:
+                _log.warning("%s does not take the champion's place: %s", earlier.candidate, error)
+                continue
+            if plan is not None:
+                _log.warning("%s is served in the champion's place", earlier.candidate)
+                self._follow(plan)
+            return
 
     def _open(self) -> Rollout | None:
         """The open rollout; none where its row is not what was written."""
@@ -127,7 +177,7 @@ class Watch:
         split, complete = None, True
         if found.rollout is not None and found.incumbent is not None:
             challenger, complete = self._may(found.challenger)
-            split = _split(found.rollout, self._must(found.incumbent), challenger)
+            split = split_of(found.rollout, self._must(found.incumbent), challenger)
         models = [champion]
         if split is not None:
             models += [split.champion, *([split.challenger] if split.challenger is not None else [])]
@@ -160,128 +210,18 @@ class Watch:
             return None, not error.temporary
 
     def _refuse(self, refused: Refused) -> None:
-        """An incident in the ledger; when that cannot be written, the refusal stands all the same."""
+        """An incident in the ledger, once; when that cannot be written, the refusal stands all the same."""
+        known = refused.candidate, str(refused.error)
+        if known in self._refused:
+            return
         _log.error("%s is not served: %s", refused.candidate, refused.error)
         try:
             report(self._sources.ledger, self._rules.project, refused, actor=self._actor)
+            if not refused.error.temporary:
+                self._refused.add(known)
         except TowpathError as error:
             _log.warning("the incident of %s is not written: %s", refused.candidate, error)
 
-    def _put(self, plan: Plan) -> None:
+    def _put(self, plan: Plan | None) -> None:
         self.plan = plan
         self._apply(plan)
-
-
-class Watcher(threading.Thread):
-    """Looks at every project twice a second, until it is stopped. `looked` is told when a look went well."""
-
-    def __init__(self, watches: Sequence[tuple[Watch, Callable[[float], None]]], metrics: Metrics) -> None:
-        super().__init__(name="towpath-watch", daemon=True)
-        self._watches = watches
-        self._metrics = metrics
-        self._stop_asked = threading.Event()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="towpath-load")
-        self._resolving: dict[Watch, Future[bool]] = {}
-        self._told = ""
-
-    def first(self) -> bool:
-        """Look at every project and load what it needs, in this thread.
-
-        Whether that has come to an end, be it a refusal: what is only unreachable may answer at the next attempt.
-        """
-        went = [self._look(watch, looked, wait=True) for watch, looked in self._watches]
-        return all(went)
-
-    def run(self) -> None:
-        while not self._stop_asked.wait(SECONDS):
-            for watch, looked in self._watches:
-                self._look(watch, looked, wait=False)
-
-    def stop(self) -> None:
-        self._stop_asked.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _look(self, watch: Watch, looked: Callable[[float], None], *, wait: bool) -> bool:
-        running = self._resolving.get(watch)
-        try:
-            needed = watch.look(resolving=running is not None and not running.done())
-        except Exception as error:  # noqa: BLE001 - the last plan goes on serving, whatever happened
-            return self._failed(error)
-        looked(time.time())
-        if not needed and (running is None or running.done()):
-            self._told = ""
-        self._metrics.polls["changed" if needed else "same"].inc()
-        if needed and wait:
-            return self._resolve(watch)
-        if needed:
-            self._resolving[watch] = self._pool.submit(self._resolve, watch)
-        return True
-
-    def _resolve(self, watch: Watch) -> bool:
-        try:
-            watch.resolve()
-        except Exception as error:  # noqa: BLE001
-            return self._failed(error)
-        return True
-
-    def _failed(self, error: Exception) -> bool:
-        if self._stop_asked.is_set():
-            return False
-        if str(error) != self._told:
-            self._told = str(error)
-            _log.warning("the record cannot be followed: %s", error)
-        self._metrics.polls["failed"].inc()
-        return isinstance(error, TowpathError) and not error.temporary
-
-
-def _mark(rollout: Rollout | None) -> tuple[object, ...] | None:
-    """What of a rollout needs the record to be read again: who takes part, and a weight that may have risen.
-
-    Not its generation, which grows with every look at new evidence.
-    """
-    if rollout is None:
-        return None
-    return rollout.rollout_id, rollout.champion, rollout.challenger, _weight(rollout)
-
-
-def _weight(rollout: Rollout) -> int:
-    return rollout.weight if rollout.exposed else 0
-
-
-def _fitted(plan: Plan, rollout: Rollout | None) -> Plan:
-    """The plan under the rollout's row as it is now, as far as exposure falls or only the lease changed."""
-    split = plan.split
-    if split is None:
-        return plan
-    if rollout is None or rollout.rollout_id != split.rollout:
-        return replace(plan, split=None)
-    same = rollout.generation == split.generation
-    if same and _until(rollout) == split.until:
-        return plan
-    if same:
-        return replace(plan, split=replace(split, until=_until(rollout)))
-    if _weight(rollout) > split.weight:
-        return plan
-    return replace(plan, split=_split(rollout, split.champion, split.challenger))
-
-
-def _until(rollout: Rollout) -> float:
-    return rollout.lease_until.timestamp() if rollout.lease_until is not None else 0.0
-
-
-def _split(rollout: Rollout, champion: Model, challenger: Model | None) -> Split | None:
-    """None for a challenger that is not here and has no weight yet: the log must not say that this gateway holds it."""
-    weight = _weight(rollout)
-    if challenger is None and not weight:
-        return None
-    return Split(
-        rollout=rollout.rollout_id,
-        generation=rollout.generation,
-        step=rollout.step,
-        weight=weight,
-        shadow=rollout.shadow,
-        salt=bytes.fromhex(rollout.salt),
-        until=_until(rollout),
-        champion=champion,
-        challenger=challenger,
-    )

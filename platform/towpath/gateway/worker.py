@@ -30,7 +30,8 @@ from towpath.gateway.plan import Plan
 from towpath.gateway.reading import Readers
 from towpath.gateway.sockets import bound
 from towpath.gateway.spool import Spool
-from towpath.gateway.watch import SECONDS, Rules, Sources, Watch, Watcher
+from towpath.gateway.watch import Rules, Sources, Watch
+from towpath.gateway.watcher import SECONDS, Watcher
 from towpath.project import Project, load
 from towpath.settings import Settings
 
@@ -159,14 +160,15 @@ class Worker:
             found.append((watch, answering.metrics.configured.set))
         return Watcher(found, self._metrics)
 
-    def _hand_over(self, project: str, plan: Plan) -> None:
+    def _hand_over(self, project: str, plan: Plan | None) -> None:
         self._loop.call_soon_threadsafe(self._put, project, plan)
 
-    def _put(self, project: str, plan: Plan) -> None:
+    def _put(self, project: str, plan: Plan | None) -> None:
         answering = self._answering[project]
         answering.plan = plan
-        answering.metrics.weight.set(plan.split.weight / 10_000 if plan.split is not None else 0)
-        answering.metrics.generation.set(plan.split.generation if plan.split is not None else 0)
+        split = plan.split if plan is not None else None
+        answering.metrics.weight.set(split.weight / 10_000 if split is not None else 0)
+        answering.metrics.generation.set(split.generation if split is not None else 0)
 
     def _answers(self, project: Project) -> Answering:
         charter = project.charter

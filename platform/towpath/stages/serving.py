@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Run
 from towpath.stages.attested import Attested
 from towpath.stages.proof import agreed, require_crowned
 from towpath.stages.rollout_row import require_decided
-from towpath.stages.succession import require_whole
+from towpath.stages.succession import line, require_whole
 from towpath.stages.verdict import gathered
 from towpath.stages.work import candidate_of, champion, crowning
 
@@ -176,6 +176,24 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
         challenger=challenger,
         refused=tuple(refused),
     )
+
+
+def standing_before(ledger: Ledger, project: str) -> Iterator[Approved]:
+    """Who stood as champion before the present one, the last first, each proved by the decision that made it.
+
+    One that was rolled back is not among them. Of a ledger that `servable` found whole.
+    """
+    standing = line(ledger, project)
+    seen = {standing[-1].body["digest"]} if standing else set()
+    for record in reversed(standing[:-1]):
+        if record.body["digest"] in seen:
+            continue
+        seen.add(record.body["digest"])
+        try:
+            require_crowned(ledger, record)
+        except Denied:
+            continue
+        yield approved(candidate_of(ledger, project, str(record.body["digest"])))
 
 
 def _who(*approved: Approved | None) -> tuple[str | None, ...]:

@@ -29,6 +29,7 @@ WORKERS: Final[Mapping[Action, str]] = {
     Action.BATCH: "towpath batch",
     Action.EXPORT: "towpath export",
     Action.ROLLOUT_RUN: "towpath rollout run",
+    Action.MODEL_ATTEST: "towpath model attest",
     Action.LEDGER_EXPORT: "towpath ledger export",
     Action.LEDGER_BACKUP: "towpath ledger backup",
 }
