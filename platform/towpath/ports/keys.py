@@ -59,6 +59,10 @@ class Keys(Protocol):
         """Whether that key is known and made that signature. Revocation is the caller's question."""
         ...
 
+    def made(self, key: TrustedKey, payload: bytes, signature: bytes) -> bool:
+        """Whether that key made that signature. Raises `IntegrityError` for a key that is none of its purpose."""
+        ...
+
     def rotate(self, purpose: Purpose, *, at: datetime) -> TrustedKey:
         """Make a new key, which signs from now on; the old one stays trusted for what it signed."""
         ...
