@@ -62,7 +62,7 @@ def test_another_process_sees_a_rotation_and_a_revocation(keys: LocalKeys, tmp_p
 
 
 def test_private_keys_are_their_owners_alone(keys: LocalKeys, tmp_path: Path) -> None:
-    file = keys.private_file(Purpose.LEDGER)
+    file = keys.private(Purpose.LEDGER)
     assert file.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
     file.chmod(0o640)
@@ -72,7 +72,7 @@ def test_private_keys_are_their_owners_alone(keys: LocalKeys, tmp_path: Path) ->
 
 def test_without_its_private_key_a_process_verifies_and_does_not_sign(keys: LocalKeys, tmp_path: Path) -> None:
     key_id, signature = keys.sign(Purpose.LEDGER, b"text")
-    keys.private_file(Purpose.LEDGER).unlink()
+    keys.private(Purpose.LEDGER).unlink()
     reader = LocalKeys(tmp_path / "keys")
     reader.ensure(at=NOW)  # a key is trusted already: none is made
     assert reader.key_id(Purpose.LEDGER) is None

@@ -12,7 +12,7 @@ import base64
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -44,9 +44,9 @@ class LocalKeys:
         self._known: tuple[tuple[tuple[str, int], ...], Mapping[str, TrustedKey]] | None = None
         self._private: dict[Purpose, tuple[int, str, _Private]] = {}
 
-    def ensure(self, *, at: datetime) -> None:
+    def ensure(self, *, at: datetime, purposes: Iterable[Purpose] = Purpose) -> None:
         """Make the keys of a new embedded installation: where no key of a purpose is known, neither own nor trusted."""
-        for purpose in Purpose:
+        for purpose in purposes:
             if not self._file(purpose).exists() and not self.trusted(purpose):
                 self.rotate(purpose, at=at)
 
@@ -59,7 +59,7 @@ class LocalKeys:
             return key_id, private.sign(payload)
         return key_id, private.sign(payload, _ECDSA)
 
-    def private_file(self, purpose: Purpose) -> Path:
+    def private(self, purpose: Purpose) -> Path:
         self._own(purpose)
         return self._file(purpose)
 
@@ -101,6 +101,11 @@ class LocalKeys:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             ),
         )
+        return key
+
+    def trust(self, key: TrustedKey) -> TrustedKey:
+        """Trust a key whose private half is elsewhere."""
+        self._write(key)
         return key
 
     def revoke(self, key_id: str, *, at: datetime, after: int, reason: str) -> TrustedKey:
