@@ -10,6 +10,7 @@ from pathlib import Path
 
 from towpath.core import names
 from towpath.core.errors import DeclarationError, Problems
+from towpath.core.pkcs11 import KeyUri, parsed
 
 _PREFIX = "TOWPATH_"
 _FOREIGN = {names.ENV_FEATURES, names.ENV_FEAST_STATE}  # set by us for the feature repository, not by people
@@ -63,6 +64,13 @@ VARIABLES: tuple[Variable, ...] = (
         about="Folder of the keys that sign records and models, and of those that are trusted",
         default="keys in the state folder, made at the first use",
     ),
+    Variable(
+        name="TOWPATH_MODEL_KEY",
+        about="The key that signs models, where it is on a PKCS #11 token: "
+        "pkcs11:token=…;object=…?module-path=…, with pin-source=file:… for the PIN's file",
+        default="model.key in the folder of the keys",
+    ),
+    Variable(name="TOWPATH_MODEL_PIN", about="The PIN of that token; never shown", default="the URI's pin-source"),
     Variable(name="TOWPATH_TOKEN", about="The token that proves who acts", default="none: the name is only claimed"),
     Variable(
         name="TOWPATH_SERVER", about="Address of a Towpath API that commands are sent to", default="none: embedded"
@@ -106,6 +114,8 @@ class Settings:
     s3_region: str | None
     actor: str
     keys: Path
+    model_key: KeyUri | None = None
+    model_pin: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     server: str | None = None
     oidc_issuer: str | None = None
@@ -143,6 +153,10 @@ class Settings:
             s3_region=given.get("TOWPATH_S3_REGION"),
             actor=given.get("TOWPATH_ACTOR", getpass.getuser()),
             keys=(folder / given["TOWPATH_KEYS"]).absolute() if "TOWPATH_KEYS" in given else state / "keys",
+            model_key=parsed(given["TOWPATH_MODEL_KEY"], setting="TOWPATH_MODEL_KEY")
+            if "TOWPATH_MODEL_KEY" in given
+            else None,
+            model_pin=given.get("TOWPATH_MODEL_PIN"),
             token=given.get("TOWPATH_TOKEN"),
             server=given.get("TOWPATH_SERVER"),
             oidc_issuer=given.get("TOWPATH_OIDC_ISSUER"),

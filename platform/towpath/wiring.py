@@ -26,6 +26,7 @@ from towpath.ports import (
     Objects,
     OnlineStore,
     Progress,
+    Purpose,
     Rollouts,
     Runtimes,
     Sources,
@@ -73,8 +74,12 @@ def open_keys(settings: Settings) -> Keys:
     prepare(settings)
     keys = LocalKeys(settings.keys)
     if settings.keys == settings.state / "keys":
-        keys.ensure(at=now())
-    return keys
+        keys.ensure(at=now(), purposes=Purpose if settings.model_key is None else (Purpose.LEDGER,))
+    if settings.model_key is None:
+        return keys
+    from towpath.adapters.keys_pkcs11 import TokenKeys
+
+    return TokenKeys(keys, settings.model_key, pin=settings.model_pin)
 
 
 def trusted_keys(settings: Settings, folder: Path | None = None) -> Keys:

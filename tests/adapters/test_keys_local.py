@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from towpath.adapters.keys_local import LocalKeys
+from towpath.adapters.keys_local import LocalKeys, key_id_of
 from towpath.core.errors import BadInput, IntegrityError, Misconfigured, NotFound
 from towpath.ports import Purpose
 
@@ -58,7 +62,7 @@ def test_another_process_sees_a_rotation_and_a_revocation(keys: LocalKeys, tmp_p
 
 
 def test_private_keys_are_their_owners_alone(keys: LocalKeys, tmp_path: Path) -> None:
-    file = keys.private_file(Purpose.LEDGER)
+    file = keys.private(Purpose.LEDGER)
     assert file.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
     file.chmod(0o640)
@@ -68,7 +72,7 @@ def test_private_keys_are_their_owners_alone(keys: LocalKeys, tmp_path: Path) ->
 
 def test_without_its_private_key_a_process_verifies_and_does_not_sign(keys: LocalKeys, tmp_path: Path) -> None:
     key_id, signature = keys.sign(Purpose.LEDGER, b"text")
-    keys.private_file(Purpose.LEDGER).unlink()
+    keys.private(Purpose.LEDGER).unlink()
     reader = LocalKeys(tmp_path / "keys")
     reader.ensure(at=NOW)  # a key is trusted already: none is made
     assert reader.key_id(Purpose.LEDGER) is None
@@ -89,3 +93,56 @@ def test_a_key_under_anothers_name_is_an_incident(keys: LocalKeys, tmp_path: Pat
     file.write_text("{}")
     with pytest.raises(IntegrityError, match="holds no trusted key"):
         LocalKeys(tmp_path / "keys").trusted(Purpose.LEDGER)
+
+
+def test_a_keys_id_is_that_of_its_der_form(keys: LocalKeys) -> None:
+    for purpose in Purpose:
+        for key_id, key in keys.trusted(purpose).items():
+            der = serialization.load_pem_public_key(key.pem.encode()).public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            assert key_id == key_id_of(key.pem) == sha256(der).hexdigest()[:32]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda pem, other: other + pem,  # libraries take the first block, or skip what is before one
+        lambda pem, other: "about this key\n" + pem,
+        lambda pem, other: pem.replace("\n", "\r\n"),
+        lambda pem, other: pem.rstrip("\n"),
+        lambda pem, other: pem.replace("PUBLIC KEY", "CERTIFICATE"),
+        lambda pem, other: "",
+    ],
+)
+def test_a_key_in_pem_that_two_readers_could_read_as_two_keys(
+    keys: LocalKeys, tmp_path: Path, changed: Callable[[str, str], str]
+) -> None:
+    key_id = keys.key_id(Purpose.MODEL)
+    other = next(iter(keys.trusted(Purpose.LEDGER).values())).pem
+    file = tmp_path / "keys" / "trusted" / f"{key_id}.json"
+    value = json.loads(file.read_text())
+    file.write_text(json.dumps({**value, "pem": changed(value["pem"], other)}))
+    with pytest.raises(IntegrityError, match="holds no trusted key"):
+        LocalKeys(tmp_path / "keys").trusted(Purpose.MODEL)
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_key_of_another_kind_than_its_purpose_has(keys: LocalKeys, tmp_path: Path, purpose: Purpose) -> None:
+    key_id, signature = keys.sign(purpose, b"text")
+    file = tmp_path / "keys" / "trusted" / f"{key_id}.json"
+    other = next(item for item in Purpose if item is not purpose)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "purpose": other.value}))
+    with pytest.raises(IntegrityError, match=f"A trusted {other} key is of another kind"):
+        LocalKeys(tmp_path / "keys").verifies(other, key_id, b"text", signature)
+
+
+def test_a_key_that_is_only_its_name(tmp_path: Path) -> None:
+    der = b"no key at all"
+    pem = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(der).decode()}\n-----END PUBLIC KEY-----\n"
+    key_id = sha256(der).hexdigest()[:32]
+    (tmp_path / "trusted").mkdir()
+    key = {"key_id": key_id, "purpose": "model", "pem": pem, "added_at": NOW.isoformat()}
+    (tmp_path / "trusted" / f"{key_id}.json").write_text(json.dumps(key))
+    with pytest.raises(IntegrityError, match="A trusted model key is none"):
+        LocalKeys(tmp_path).verifies(Purpose.MODEL, key_id, b"text", b"signature")

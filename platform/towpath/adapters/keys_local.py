@@ -8,10 +8,11 @@ A server that only verifies is given the folder without `*.key`.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -28,6 +29,7 @@ from towpath.core.errors import BadInput, IntegrityError, Misconfigured, NotFoun
 from towpath.ports import Purpose, TrustedKey
 
 _GATE: Final = "integrity.keys"
+_BEGIN, _END = "-----BEGIN PUBLIC KEY-----\n", "-----END PUBLIC KEY-----\n"
 _ECDSA: Final = ec.ECDSA(hashes.SHA256())
 _Private = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 _Public = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
@@ -38,12 +40,13 @@ class LocalKeys:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._shelf = str(folder / "trusted")
         self._known: tuple[tuple[tuple[str, int], ...], Mapping[str, TrustedKey]] | None = None
         self._private: dict[Purpose, tuple[int, str, _Private]] = {}
 
-    def ensure(self, *, at: datetime) -> None:
+    def ensure(self, *, at: datetime, purposes: Iterable[Purpose] = Purpose) -> None:
         """Make the keys of a new embedded installation: where no key of a purpose is known, neither own nor trusted."""
-        for purpose in Purpose:
+        for purpose in purposes:
             if not self._file(purpose).exists() and not self.trusted(purpose):
                 self.rotate(purpose, at=at)
 
@@ -56,7 +59,7 @@ class LocalKeys:
             return key_id, private.sign(payload)
         return key_id, private.sign(payload, _ECDSA)
 
-    def private_file(self, purpose: Purpose) -> Path:
+    def private(self, purpose: Purpose) -> Path:
         self._own(purpose)
         return self._file(purpose)
 
@@ -65,9 +68,10 @@ class LocalKeys:
 
     def verifies(self, purpose: Purpose, key_id: str, payload: bytes, signature: bytes) -> bool:
         key = self._read().get(key_id)
-        if key is None or key.purpose is not purpose:
-            return False
-        public = _public(key.pem)
+        return key is not None and key.purpose is purpose and self.made(key, payload, signature)
+
+    def made(self, key: TrustedKey, payload: bytes, signature: bytes) -> bool:
+        public = _public(key.pem, key.purpose)
         try:
             if isinstance(public, ed25519.Ed25519PublicKey):
                 public.verify(signature, payload)
@@ -97,6 +101,11 @@ class LocalKeys:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             ),
         )
+        return key
+
+    def trust(self, key: TrustedKey) -> TrustedKey:
+        """Trust a key whose private half is elsewhere."""
+        self._write(key)
         return key
 
     def revoke(self, key_id: str, *, at: datetime, after: int, reason: str) -> TrustedKey:
@@ -143,17 +152,17 @@ class LocalKeys:
         return known[1], known[2]
 
     def _read(self) -> Mapping[str, TrustedKey]:
-        folder = self._folder / "trusted"
+        shelf = self._shelf
         try:
             state: tuple[tuple[str, int], ...] = ()
             # Asked once a signature: the plainest calls, since a path object costs as much as a signature.
-            with suppress(FileNotFoundError), os.scandir(folder) as found:
-                state = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in found))
+            with suppress(FileNotFoundError), os.scandir(shelf) as found:
+                state = tuple(sorted([(file.name, file.stat().st_mtime_ns) for file in found]))
             if self._known is None or self._known[0] != state:
-                files = (folder / name for name, _ in state if name.endswith(".json"))
+                files = (Path(shelf, name) for name, _ in state if name.endswith(".json"))
                 self._known = (state, {key.key_id: key for key in map(_trusted, files)})
         except OSError as error:
-            raise Misconfigured(f"The trusted keys in {folder} cannot be read: {error}.", value=str(folder)) from error
+            raise Misconfigured(f"The trusted keys in {shelf} cannot be read: {error}.", value=shelf) from error
         return self._known[1]
 
     def _write(self, key: TrustedKey) -> None:
@@ -162,16 +171,37 @@ class LocalKeys:
 
 
 def key_id_of(pem: str) -> str:
-    """The first 32 hex digits of the SHA-256 of the public key's DER form."""
-    der = _public(pem).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return sha256(der).hexdigest()[:32]
+    """The first 32 hex digits of the SHA-256 of the public key's DER form. Raises `ValueError`: another form of PEM."""
+    return sha256(_der(pem)).hexdigest()[:32]
+
+
+def _der(pem: str) -> bytes:
+    """The DER form of a public key in PEM (RFC 7468), of text that is nothing but one key, written the one way.
+
+    OpenSSL takes a millisecond to make its first key of a kind, and whoever proves one signature needs one key. So the
+    files are held to their names by their bytes; and these bytes are what `_public` makes the key of.
+    """
+    body = pem.removeprefix(_BEGIN).removesuffix(_END)
+    der = base64.b64decode(body.replace("\n", ""), validate=True)
+    text = base64.b64encode(der).decode()
+    lines = (text[place : place + 64] + "\n" for place in range(0, len(text), 64))
+    if pem != _BEGIN + "".join(lines) + _END:
+        raise ValueError("it is not one public key in PEM, as keys are written here")
+    return der
 
 
 @cache
-def _public(pem: str) -> _Public:
-    found = serialization.load_pem_public_key(pem.encode())
-    assert isinstance(found, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey)
-    return found
+def _public(pem: str, purpose: Purpose) -> _Public:
+    """Raises `IntegrityError` for what is no key of that purpose."""
+    try:
+        found = serialization.load_der_public_key(_der(pem))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise IntegrityError(f"A trusted {purpose} key is none: {error}.", gate=_GATE) from error
+    if isinstance(found, ed25519.Ed25519PublicKey) and purpose is Purpose.LEDGER:
+        return found
+    if isinstance(found, ec.EllipticCurvePublicKey) and purpose is Purpose.MODEL:
+        return found
+    raise IntegrityError(f"A trusted {purpose} key is of another kind: {type(found).__name__}.", gate=_GATE)
 
 
 def _trusted(file: Path) -> TrustedKey:
@@ -180,7 +210,7 @@ def _trusted(file: Path) -> TrustedKey:
         value = json.loads(file.read_text(encoding="utf-8"))
         key = TrustedKey(**{**value, "purpose": Purpose(value["purpose"])})
         genuine = key_id_of(key.pem) == key.key_id == file.stem
-    except (ValueError, TypeError, KeyError, AssertionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise IntegrityError(f"{file} holds no trusted key: {error}.", gate=_GATE, value=str(file)) from error
     if not genuine:
         raise IntegrityError(f"{file} holds another key than its name says.", gate=_GATE, value=str(file))

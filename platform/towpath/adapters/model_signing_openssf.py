@@ -1,4 +1,6 @@
-"""OpenSSF model signing over a folder, with a key in a file. Nothing is left out of the signature but MLflow's note.
+"""OpenSSF model signing over a folder, with a key in a file or on a PKCS #11 token.
+
+Nothing is left out of the signature but MLflow's note.
 
 By default the library passes over `.git` and its like, so a file there would be part of a signed model unsigned; and it
 reads from the signature itself which files to pass over. Here both are fixed by us.
@@ -15,8 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from towpath.adapters.keys_pkcs11_token import TURN
 from towpath.core.errors import IntegrityError, Misconfigured
-from towpath.ports import TrustedKey
+from towpath.ports import TokenKey, TrustedKey
 
 _GATE: Final = "integrity.model"
 _CHANGED: Final = re.compile(r"""["']?Hash mismatch for \\?'(.+?)\\?':.*?(?=, ["'](?:Hash|Extra|Missing)|\]$)""")
@@ -26,20 +29,28 @@ _ALIKE: Final = {"method": "files", "hash_type": "sha256", "allow_symlinks": Fal
 class OpenSsfSigner:
     """The port `Signer` on the library `model-signing`."""
 
-    def sign(self, folder: Path, *, key: Path, bundle: Path) -> None:
+    def sign(self, folder: Path, *, key: Path | TokenKey, bundle: Path) -> None:
         """Raises `IntegrityError` for a folder with links and `Misconfigured` for a key that it cannot use."""
         from model_signing import signing
 
         made: Any = signing.Config
         config = made().set_hashing_config(_hashing())
+        if isinstance(key, TokenKey):
+            with TURN:
+                try:
+                    config.use_pkcs11_signer(pkcs11_uri=key.uri.text(pin=key.pin))
+                except Exception as error:  # noqa: BLE001 - in whatever class it says it
+                    # Its text is left out: the library was given the PIN, in the URI.
+                    why = f"The model key {key.uri.text()} cannot sign models: {type(error).__name__}."
+                    raise Misconfigured(why, value=key.uri.text()) from None
+                _signed(config, folder, bundle)
+                del config  # closes its session, and with it the login
+            return
         try:
             config.use_elliptic_key_signer(private_key=key)
         except (ValueError, TypeError, OSError) as error:
             raise Misconfigured(f"The model key {key} cannot sign models: {error}.", value=str(key)) from error
-        try:
-            config.sign(folder, bundle)
-        except ValueError as error:
-            raise IntegrityError(f"The model cannot be signed: {error}", gate=_GATE, value=str(folder)) from error
+        _signed(config, folder, bundle)
 
     def verify(self, folder: Path, *, key: TrustedKey, bundle: Path) -> None:
         from model_signing import verifying
@@ -57,6 +68,13 @@ class OpenSsfSigner:
             except Exception as error:  # whatever the library says, and it says it in many classes: it is not verified
                 why = _CHANGED.sub(r"\1 is changed", str(error).removeprefix("Signature mismatch: "))
                 raise _refused(why.strip() or f"key {key.key_id} did not make it", folder) from error
+
+
+def _signed(config: Any, folder: Path, bundle: Path) -> None:
+    try:
+        config.sign(folder, bundle)
+    except ValueError as error:
+        raise IntegrityError(f"The model cannot be signed: {error}", gate=_GATE, value=str(folder)) from error
 
 
 def _hashing() -> Any:

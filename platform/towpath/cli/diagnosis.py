@@ -158,6 +158,8 @@ def _settings(settings: Settings) -> Iterator[Line]:
         "TOWPATH_S3_REGION": settings.s3_region or "the credential chain's",
         "TOWPATH_ACTOR": settings.actor,
         "TOWPATH_KEYS": str(settings.keys),
+        "TOWPATH_MODEL_KEY": settings.model_key.text() if settings.model_key else "",
+        "TOWPATH_MODEL_PIN": "is set" if settings.model_pin else "",
         "TOWPATH_TOKEN": "is set" if settings.token else "",
         "TOWPATH_SERVER": settings.server or "",
         "TOWPATH_OIDC_ISSUER": settings.oidc_issuer or "",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from towpath.core.pkcs11 import KeyUri
 
 
 class Purpose(StrEnum):
@@ -36,6 +38,14 @@ class TrustedKey:
     reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenKey:
+    """A private key that does not leave its PKCS #11 token, and the PIN that lets it be used."""
+
+    uri: KeyUri
+    pin: str = field(repr=False)
+
+
 class Keys(Protocol):
     """Private keys that this process may use, and the public keys that are trusted."""
 
@@ -47,8 +57,11 @@ class Keys(Protocol):
         """The key's id and its signature over the payload. Raises `Misconfigured` where this process has no key."""
         ...
 
-    def private_file(self, purpose: Purpose) -> Path:
-        """The private key as a PEM file (PKCS #8), for libraries that want a file. Raises `Misconfigured`."""
+    def private(self, purpose: Purpose) -> Path | TokenKey:
+        """The private key for libraries that sign themselves: a PEM file (PKCS #8), or a key on a token.
+
+        Raises `Misconfigured`.
+        """
         ...
 
     def trusted(self, purpose: Purpose) -> Mapping[str, TrustedKey]:
@@ -57,6 +70,10 @@ class Keys(Protocol):
 
     def verifies(self, purpose: Purpose, key_id: str, payload: bytes, signature: bytes) -> bool:
         """Whether that key is known and made that signature. Revocation is the caller's question."""
+        ...
+
+    def made(self, key: TrustedKey, payload: bytes, signature: bytes) -> bool:
+        """Whether that key made that signature. Raises `IntegrityError` for a key that is none of its purpose."""
         ...
 
     def rotate(self, purpose: Purpose, *, at: datetime) -> TrustedKey:

@@ -83,7 +83,7 @@ def sign(saved: Path, compiled: Mapping[str, Path], world: Attesting) -> Signed:
 
     Raises `Misconfigured` where there is no model key, `IntegrityError` when the signature does not verify.
     """
-    private = world.keys.private_file(Purpose.MODEL)
+    private = world.keys.private(Purpose.MODEL)
     key_id = str(world.keys.key_id(Purpose.MODEL))
     with _laid_out(saved, compiled, world.scratch) as (folder, bundle):
         world.supply.signer.sign(folder, key=private, bundle=bundle)

@@ -79,7 +79,7 @@ def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
     key = keys.trusted(Purpose.MODEL).get(key_id)
     if key is None or key.revoked_at is not None:
         raise untrusted(key_id, claims.candidate, revoked=key is not None)
-    if not keys.verifies(Purpose.MODEL, key_id, statements.pae(statements.PAYLOAD_TYPE, payload), signature):
+    if not keys.made(key, statements.pae(statements.PAYLOAD_TYPE, payload), signature):
         raise IntegrityError(
             f"The attestation of {claims.candidate} is not signed by key {key_id}, as it says.",
             gate=GATE,

@@ -32,7 +32,7 @@ def named(keys: Keys, given: str) -> TrustedKey:
 
 def rotate(keys: Keys, ledger: Ledger, purpose: Purpose, *, actor: str, at: datetime) -> TrustedKey:
     """A new key that signs from now on; what the old one signed stays good until it is revoked."""
-    before = keys.key_id(purpose)
+    before = _signed_before(keys, purpose)
     made = keys.rotate(purpose, at=at)
     _write(ledger, {"key": "rotate", "purpose": purpose.value, "key_id": made.key_id, "before": before}, actor)
     return made
@@ -63,6 +63,15 @@ def revoke(keys: Keys, ledger: Ledger, key: TrustedKey, *, actor: str, at: datet
     }
     _write(ledger, body, actor)
     return revoked
+
+
+def _signed_before(keys: Keys, purpose: Purpose) -> str | None:
+    """The key that signed until now. One on a token signs only once it is trusted: else it was the last one added."""
+    now, known = keys.key_id(purpose), keys.trusted(purpose)
+    if now in known:
+        return now
+    good = sorted((key.added_at, key_id) for key_id, key in known.items() if key.revoked_at is None)
+    return good[-1][1] if good else None
 
 
 def _write(ledger: Ledger, body: Mapping[str, JsonValue], actor: str) -> Record:

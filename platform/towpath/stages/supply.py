@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from towpath.core.bill import Bill
 from towpath.core.evidence import Finding, Outcome
 from towpath.core.statement import Claims
-from towpath.ports import Keys, TrustedKey
+from towpath.ports import Keys, TokenKey, TrustedKey
 
 FORMAT, SCAN, SIGNATURE = "register.format", "register.scan", "register.signature"
 
@@ -31,8 +31,8 @@ class Scanner(Protocol):
 class Signer(Protocol):
     """OpenSSF model signing: one signature over all files of a folder."""
 
-    def sign(self, folder: Path, *, key: Path, bundle: Path) -> None:
-        """Sign every file of the folder with the private key of a PEM file; write the Sigstore bundle."""
+    def sign(self, folder: Path, *, key: Path | TokenKey, bundle: Path) -> None:
+        """Sign every file of the folder with a private key, of a PEM file or on a token; write the Sigstore bundle."""
         ...
 
     def verify(self, folder: Path, *, key: TrustedKey, bundle: Path) -> None:
