@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from towpath.core.charter import Gates
 from towpath.core.evidence import Candidate, Outcome, Severity
 from towpath.core.gates import Stage
 from towpath.measure.gates import cheaper_finding
@@ -28,6 +29,7 @@ def cheaper(candidate: Candidate, work: Work, *, holdout: pd.DataFrame, folder: 
     if charter.serving.cheaper is None:
         return None
     facts: Any = candidate.entry(Stage.TRAIN).facts
+    assert isinstance(charter.gates, Gates)  # train refuses other tasks
     columns, types = list(facts["inputs"]), dict(facts["types"])
     rows = ordered(work.ports.objects.fetch(candidate.entry(Stage.FEATURIZE).subject("features", "train").digest))
     params, seed = dict(charter.serving.cheaper), charter.training.seed

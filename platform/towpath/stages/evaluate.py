@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from towpath.core.charter import Gates
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
 from towpath.measure import gates, importance, leakage, plots, proxy, skew
@@ -87,6 +88,7 @@ def _fetch(candidate: Candidate, rival: ChampionRecord | None, work: Work, folde
 
 def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candidate:
     charter = work.project.charter
+    assert isinstance(charter.gates, Gates)  # train refuses other tasks
     target = judged.holdout[charter.training.target].to_numpy()
     scores = _scores(judged.model, judged.holdout[judged.columns])
     rival, comparable = _champion_scores(judged)
@@ -131,6 +133,7 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
 
 def _leakage(candidate: Candidate, judged: _Judged, target: NDArray[Any], work: Work) -> Sequence[Finding]:
     charter = work.project.charter
+    assert isinstance(charter.gates, Gates)
     served = candidate.entry(Stage.FEATURIZE).subjects_of("served")
     offline, online = (
         pd.read_parquet(work.ports.objects.fetch(served[name].digest))[judged.columns] for name in ("offline", "online")
@@ -208,6 +211,7 @@ def _plots(
     evaluation: Evaluation, ranked: Sequence[Importance], judged: _Judged, scores: Scores, work: Work, folder: Path
 ) -> list[Path]:
     bounds = work.project.charter.gates
+    assert isinstance(bounds, Gates)
     target = judged.holdout[work.project.charter.training.target].to_numpy()
     pictures = [
         plots.calibration(folder / "calibration.png", target, scores, evaluation.metrics, bound=bounds.calibration),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from towpath.core.charter import Gates
 from towpath.core.errors import NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
@@ -40,6 +41,7 @@ def monitor(candidate: Candidate, work: Work) -> Candidate:
 
 def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> Candidate:
     charter, objects = work.project.charter, work.ports.objects
+    assert isinstance(charter.gates, Gates)  # train refuses other tasks
     features = begun.candidate.entry(Stage.FEATURIZE).subject("features", "watch")
     current_file = objects.fetch(features.digest)
     current = pd.read_parquet(current_file)

@@ -16,6 +16,7 @@ from towpath.core.charter import Metric
 from towpath.core.errors import BadInput, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import Stage
+from towpath.core.task import Task
 from towpath.ports import ModelRun, TrainingRun
 from towpath.project import environment, environment_digest
 from towpath.stages.work import Begun, Work, begin, compose, write
@@ -27,6 +28,12 @@ CHECK_ROWS = 500
 def train(candidate: Candidate, work: Work) -> Candidate:
     """Choose parameters on the newest fifth of the training window, refit on all of it, save, prove, track."""
     training = work.project.charter.training
+    if training.task is not Task.BINARY:
+        raise BadInput(
+            f"training.task is {training.task.value}; the path makes binary models only.",
+            value=training.task.value,
+            valid=(Task.BINARY.value,),
+        )
     inputs = {
         "training": work.project.section_digest("training"),
         "features": work.project.section_digest("features"),
