@@ -113,6 +113,17 @@ def test_a_sweep_selects_by_a_metric_of_its_task(document: dict[str, Any]) -> No
     assert "a regression model is selected by rmse or mae" in problems(document)[0]
 
 
+def test_what_serves_fits_the_task(document: dict[str, Any]) -> None:
+    rollout = copy.deepcopy(document["rollout"])
+    document["serving"]["fallback"] = 1.5
+    assert "a binary model answers between 0 and 1" in problems(document)[0]
+    regression = of("regression", document)
+    regression["serving"] = {"fallback": -40.5}
+    assert charters.parse(regression).serving.fallback == -40.5
+    regression["rollout"] = rollout
+    assert "training.task is regression; leave it out" in problems(regression)[0]
+
+
 def test_another_task_and_a_looser_bound_count_as_weaker(document: dict[str, Any]) -> None:
     binary = Terms.of(charters.parse(copy.deepcopy(document)))
     regression = Terms.of(charters.parse(of("regression", document)))

@@ -233,6 +233,20 @@ class Charter(Declaration):
         return self
 
     @model_validator(mode="after")
+    def _serving_fits_the_task(self) -> Self:
+        task, fallback = self.training.task, self.serving.fallback
+        if task is not Task.BINARY and self.rollout is not None:
+            raise ValueError(
+                f"rollout judges probabilities of 0 or 1, and training.task is {task.value}; leave it out: a promotion "
+                "then moves all of the traffic in one step"
+            )
+        if task is Task.BINARY and fallback is not None and not 0 <= fallback <= 1:
+            raise ValueError(f"serving.fallback is {fallback:g}, and a binary model answers between 0 and 1")
+        if task is Task.MULTICLASS and fallback is not None:
+            raise ValueError("serving.fallback is one number, and a multiclass model answers with one for each class")
+        return self
+
+    @model_validator(mode="after")
     def _approvals_are_not_below_the_tier(self) -> Self:
         asked, least = self.governance.approvals.count, LEAST[self.risk]
         if asked is not None and asked < least:

@@ -56,7 +56,7 @@ def findings(report: Distances, *, share: float, rows: int | None = None) -> tup
 
 
 def prediction_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float, float]:
-    """Jensen-Shannon distance of two samples of probabilities, and the distance that noise alone exceeds in 1 of 20
+    """Jensen-Shannon distance of two samples of predictions, and the distance that noise alone exceeds in 1 of 20
     cases.
 
     The square root of the Jensen-Shannon divergence in bits (Lin 1991, IEEE Trans. Inf. Theory 37; a metric by Endres
@@ -64,7 +64,7 @@ def prediction_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float
     what lies below and above all of them. Without drift, 8 times the divergence in nats
     over (1/n + 1/m) tends to a chi-squared variable of one degree less than there are bins, as the G statistic does.
     """
-    first, second = _probabilities(reference, "reference"), _probabilities(current, "current")
+    first, second = _numbers(reference, "reference"), _numbers(current, "current")
     deciles = np.quantile(first, np.arange(1, DECILES) / DECILES)
     edges = np.unique([first.min(), *deciles, np.nextafter(first.max(), np.inf)])
     p, q = (
@@ -80,7 +80,7 @@ def prediction_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float
 
 def prediction_drift(reference: ArrayLike, current: ArrayLike, *, bound: float) -> Finding:
     """Whether predictions lie within `bound` of the reference's. The distance of small samples is noise, biased upward:
-    one over the bound that noise could explain is INCONCLUSIVE. Raises `BadInput` for no probabilities."""
+    one over the bound that noise could explain is INCONCLUSIVE. Raises `BadInput` for no predictions."""
     distance, noise = prediction_distance(reference, current)
     n, m = np.asarray(reference).size, np.asarray(current).size
     opening = (
@@ -121,13 +121,13 @@ def performance(
     return metric_findings(metrics, gates, code="monitor.performance", source="watched window")
 
 
-def _probabilities(values: ArrayLike, which: str) -> Floats:
+def _numbers(values: ArrayLike, which: str) -> Floats:
     found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or found.size == 0 or not ((found >= 0) & (found <= 1)).all():
+    if found.ndim != 1 or found.size == 0 or not np.isfinite(found).all():
         raise BadInput(
-            f"The {which} predictions are not a list of probabilities between 0 and 1.",
+            f"The {which} predictions are not a list of finite numbers.",
             value=found.shape,
-            hint="Give at least one, and the probability of class 1.",
+            hint="Give at least one, and one a row.",
         )
     return found
 

@@ -180,7 +180,7 @@ def _calibration(scored: Scored, counts: Floats) -> float:
     return float(np.abs(np.add.reduceat(counts[scored.order] * scored.residuals, scored.bins)).sum() / scored.n)
 
 
-def _draws(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resampled(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each of n rows is drawn, `resamples` times: multinomial counts (n,) that sum to n."""
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
@@ -194,7 +194,7 @@ def _interval(draws: Floats, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _estimate(value: float, draws: Floats, n: int, confidence: float) -> Estimate:
+def estimated(value: float, draws: Floats, n: int, confidence: float) -> Estimate:
     low, high = _interval(draws, confidence)
     return Estimate(value=value, low=low, high=high, n=n)
 
@@ -235,9 +235,9 @@ def measure(
     whole = np.ones(scored.n)
     values = [compute(scored, whole) for compute in measures]
     draws = np.array(
-        [[compute(scored, counts) for compute in measures] for counts in _draws(scored.n, resamples, seed)]
+        [[compute(scored, counts) for compute in measures] for counts in resampled(scored.n, resamples, seed)]
     )
-    ranking, loss, brier = (_estimate(values[i], draws[:, i], scored.n, confidence) for i in range(3))
+    ranking, loss, brier = (estimated(values[i], draws[:, i], scored.n, confidence) for i in range(3))
     return Metrics(
         roc_auc=ranking,
         log_loss=loss,
@@ -253,8 +253,8 @@ def roc_auc(
     """ROC AUC alone of probabilities (n,), for slices. Raises `BadInput` as `measure` does."""
     scored = Scored.of(labels, scores)
     require_both_classes(scored, "the sample")
-    draws = np.array([_roc_auc(scored, counts) for counts in _draws(scored.n, resamples, seed)])
-    return _estimate(_roc_auc(scored, np.ones(scored.n)), draws, scored.n, confidence)
+    draws = np.array([_roc_auc(scored, counts) for counts in resampled(scored.n, resamples, seed)])
+    return estimated(_roc_auc(scored, np.ones(scored.n)), draws, scored.n, confidence)
 
 
 def gain(
@@ -275,10 +275,10 @@ def gain(
         return ranking, _log_loss(reference, counts) - _log_loss(scored, counts)
 
     ranking, loss = difference(np.ones(scored.n))
-    draws = np.array([difference(counts) for counts in _draws(scored.n, resamples, seed)])
+    draws = np.array([difference(counts) for counts in resampled(scored.n, resamples, seed)])
     return Gain(
-        roc_auc=_estimate(ranking, draws[:, 0], scored.n, confidence),
-        log_loss=_estimate(loss, draws[:, 1], scored.n, confidence),
+        roc_auc=estimated(ranking, draws[:, 0], scored.n, confidence),
+        log_loss=estimated(loss, draws[:, 1], scored.n, confidence),
     )
 
 

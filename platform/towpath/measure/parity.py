@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from towpath.core.errors import BadInput
@@ -21,6 +22,7 @@ from towpath.measure.verdicts import count
 from towpath.ports import Runtime
 
 Answers = list[float | None]  # None: the row was refused
+Score = Callable[[pd.DataFrame], NDArray[np.float64]]  # what scikit-learn answers a frame's rows, one each
 
 _BLOCK, _FEW = 4096, 16
 
@@ -33,24 +35,38 @@ class Reference:
     expected: Sequence[float | None]
     what: Sequence[str]
     holdout: int
+    scale: float = 1.0
+    """What a difference is divided by."""
 
     @property
     def compared(self) -> str:
         return f"{count(self.holdout)} of the holdout and {len(self.rows) - self.holdout:,} with an unusual value"
 
 
-def reference(model: Any, holdout: pd.DataFrame, *, columns: Sequence[str], types: Mapping[str, str]) -> Reference:
+def reference(
+    model: Any,
+    holdout: pd.DataFrame,
+    *,
+    columns: Sequence[str],
+    types: Mapping[str, str],
+    score: Score | None = None,
+    scaled: bool = False,
+) -> Reference:
     """scikit-learn's own answers. The holdout is given to it as it is, as when the model was evaluated.
+
+    `score` asks the model; by default for the probability of class 1. `scaled`: differences are told in standard
+    deviations of the holdout's answers, for a regression, whose unit is any.
 
     Text for a number, or a number for text, counts as refused, though pandas would read "12" as 12.
     """
+    asked: Score = score or (lambda frame: model.predict_proba(frame)[:, 1])
     odd: tuple[Unusual, ...] = unusual(model, holdout, columns, types)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):  # sklearn overflows before it refuses
-        known = model.predict_proba(holdout[list(columns)])[:, 1].tolist() if len(holdout) else []
+        known = asked(holdout[list(columns)]).tolist() if len(holdout) else []
         fitting = [one.row for one in odd if fits(one.row, columns, types)]
         answered = iter(
             answers(
-                lambda rows: model.predict_proba(frame_of(rows, columns, types))[:, 1].tolist(),
+                lambda rows: asked(frame_of(rows, columns, types)).tolist(),
                 fitting,
                 refusal=ValueError,
             )
@@ -61,6 +77,7 @@ def reference(model: Any, holdout: pd.DataFrame, *, columns: Sequence[str], type
         expected=[*known, *strange],
         what=[*(f"holdout row {number}" for number in range(len(holdout))), *(one.what for one in odd)],
         holdout=len(holdout),
+        scale=(float(np.std(known)) or 1.0) if scaled and known else 1.0,
     )
 
 
@@ -92,10 +109,11 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
     value differs in its last digits from machine to machine, so it is recorded and not digested.
     """
     found = answers(runtime.predict, truth.rows, refusal=BadInput)
-    gaps = np.array([_gap(one, two) for one, two in zip(truth.expected, found, strict=True)])
+    gaps = np.array([_gap(one, two, truth.scale) for one, two in zip(truth.expected, found, strict=True)])
     worst = int(np.argmax(gaps)) if len(gaps) else 0
     gap = float(gaps[worst]) if len(gaps) else 0.0
     apart = int((gaps > tolerance).sum())
+    what = "probabilities" if truth.scale == 1.0 else "predictions (in standard deviations of them)"
     if not truth.holdout:
         outcome, reason = Outcome.INCONCLUSIVE, f"{runtime.kind}: there is no holdout row to compare on"
     elif apart:
@@ -106,7 +124,7 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
         )
     else:
         outcome = Outcome.PASS
-        reason = f"{runtime.kind} gives scikit-learn's probabilities within {gap:.1e} on {truth.compared}"
+        reason = f"{runtime.kind} gives scikit-learn's {what} within {gap:.1e} on {truth.compared}"
     return Finding(
         code="register.parity",
         outcome=outcome,
@@ -121,10 +139,10 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
     )
 
 
-def _gap(expected: float | None, found: float | None) -> float:
+def _gap(expected: float | None, found: float | None, scale: float) -> float:
     if expected is None or found is None:
         return 0.0 if expected is found else 1.0
-    gap = abs(expected - found)
+    gap = abs(expected - found) / scale
     return gap if gap == gap else 1.0
 
 
