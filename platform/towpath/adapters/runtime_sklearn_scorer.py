@@ -45,7 +45,11 @@ class Scorer:
         return found
 
     def _chances(self, table: Any) -> Any:
-        return self._estimator.predict_proba(table)[:, 1]
+        """Of class 1; of several classes, or of two that are not 0 and 1, all of them, a row's behind one another."""
+        found = self._estimator.predict_proba(table)
+        if list(getattr(self._estimator, "classes_", (0, 1))) == [0, 1]:
+            return found[:, 1]
+        return found.ravel()
 
     def _frame(self, rows: Sequence[Sequence[object]]) -> Any:
         import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from towpath.core.charter import Gates
@@ -67,14 +67,32 @@ def prediction_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float
     first, second = _numbers(reference, "reference"), _numbers(current, "current")
     deciles = np.quantile(first, np.arange(1, DECILES) / DECILES)
     edges = np.unique([first.min(), *deciles, np.nextafter(first.max(), np.inf)])
-    p, q = (
-        np.bincount(np.searchsorted(edges, sample, side="right"), minlength=edges.size + 1) / sample.size
-        for sample in (first, second)
+    return _distance(
+        *(
+            np.bincount(np.searchsorted(edges, sample, side="right"), minlength=edges.size + 1)
+            for sample in (first, second)
+        )
     )
+
+
+def class_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float, float]:
+    """The same of two samples of predicted classes, text or integers, over the classes."""
+    first, second = np.asarray(reference), np.asarray(current)
+    if not first.size or not second.size:
+        raise BadInput("There are no predicted classes to compare.", hint="Widen the watched window.")
+    places = np.unique(np.concatenate([first, second]).astype(str), return_inverse=True)[1]
+    size = int(places.max()) + 1
+    return _distance(*(np.bincount(part, minlength=size) for part in (places[: first.size], places[first.size :])))
+
+
+def _distance(first: NDArray[np.intp], second: NDArray[np.intp]) -> tuple[float, float]:
+    """The distance of two histograms over the same bins, and what noise alone exceeds in 1 of 20 cases."""
+    n, m = int(first.sum()), int(second.sum())
+    p, q = first / n, second / m
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
     freedom = max(1, int((middle > 0).sum()) - 1)
-    noise = chi2.ppf(0.95, freedom) * (1 / first.size + 1 / second.size) / 8 / np.log(2)
+    noise = chi2.ppf(0.95, freedom) * (1 / n + 1 / m) / 8 / np.log(2)
     return float(np.sqrt(max(divergence, 0.0))), float(np.sqrt(noise))
 
 
@@ -82,10 +100,22 @@ def prediction_drift(reference: ArrayLike, current: ArrayLike, *, bound: float) 
     """Whether predictions lie within `bound` of the reference's. The distance of small samples is noise, biased upward:
     one over the bound that noise could explain is INCONCLUSIVE. Raises `BadInput` for no predictions."""
     distance, noise = prediction_distance(reference, current)
+    return _drifted(distance, noise, reference, current, bound=bound, over="deciles")
+
+
+def class_drift(reference: ArrayLike, current: ArrayLike, *, bound: float) -> Finding:
+    """The same of predicted classes: whether they come about as often as on the holdout."""
+    distance, noise = class_distance(reference, current)
+    return _drifted(distance, noise, reference, current, bound=bound, over="classes")
+
+
+def _drifted(
+    distance: float, noise: float, reference: ArrayLike, current: ArrayLike, *, bound: float, over: str
+) -> Finding:
     n, m = np.asarray(reference).size, np.asarray(current).size
     opening = (
         f"The Jensen-Shannon distance of {count(m, 'prediction')} from {count(n, 'reference prediction')} is "
-        f"{number(distance)} (base 2, over deciles; noise alone reaches {number(noise)} in 1 of 20 cases)"
+        f"{number(distance)} (base 2, over {over}; noise alone reaches {number(noise)} in 1 of 20 cases)"
     )
     if distance <= bound:
         outcome, closing = Outcome.PASS, f", within the bound {number(bound)}."

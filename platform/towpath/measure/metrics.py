@@ -155,7 +155,7 @@ class Scored:
         return np.unique(np.searchsorted(ranked, cuts, side="left"))
 
 
-def _roc_auc(scored: Scored, counts: Floats) -> float:
+def roc_auc_of(scored: Scored, counts: Floats) -> float:
     """Mann-Whitney's statistic over pairs, ties counting half, rows as often as counted; NaN with one class only."""
     ranked = counts[scored.order]
     positive = ranked * scored.positives
@@ -175,7 +175,7 @@ def _brier(scored: Scored, counts: Floats) -> float:
     return float((counts[scored.order] * scored.residuals**2).sum() / scored.n)
 
 
-def _calibration(scored: Scored, counts: Floats) -> float:
+def calibration_error(scored: Scored, counts: Floats) -> float:
     """Expected calibration error over the sample's own bins."""
     return float(np.abs(np.add.reduceat(counts[scored.order] * scored.residuals, scored.bins)).sum() / scored.n)
 
@@ -199,7 +199,7 @@ def estimated(value: float, draws: Floats, n: int, confidence: float) -> Estimat
     return Estimate(value=value, low=low, high=high, n=n)
 
 
-def _calibration_estimate(value: float, draws: Floats, scored: Scored, confidence: float) -> Estimate:
+def calibration_estimated(value: float, draws: Floats, scored: Scored, confidence: float) -> Estimate:
     reach = float(norm.ppf((1 + confidence) / 2) * np.nanstd(draws, ddof=1))
     low = max(0.0, value - _noise_floor(scored) - reach)
     return Estimate(value=value, low=low, high=min(1.0, value + reach), n=scored.n)
@@ -231,7 +231,7 @@ def measure(
     """
     scored = Scored.of(labels, probabilities)
     require_both_classes(scored, "the sample")
-    measures = (_roc_auc, _log_loss, _brier, _calibration)
+    measures = (roc_auc_of, _log_loss, _brier, calibration_error)
     whole = np.ones(scored.n)
     values = [compute(scored, whole) for compute in measures]
     draws = np.array(
@@ -242,7 +242,7 @@ def measure(
         roc_auc=ranking,
         log_loss=loss,
         brier=brier,
-        calibration=_calibration_estimate(values[3], draws[:, 3], scored, confidence),
+        calibration=calibration_estimated(values[3], draws[:, 3], scored, confidence),
         positives=int(scored.labels.sum()),
     )
 
@@ -253,8 +253,8 @@ def roc_auc(
     """ROC AUC alone of probabilities (n,), for slices. Raises `BadInput` as `measure` does."""
     scored = Scored.of(labels, scores)
     require_both_classes(scored, "the sample")
-    draws = np.array([_roc_auc(scored, counts) for counts in resampled(scored.n, resamples, seed)])
-    return estimated(_roc_auc(scored, np.ones(scored.n)), draws, scored.n, confidence)
+    draws = np.array([roc_auc_of(scored, counts) for counts in resampled(scored.n, resamples, seed)])
+    return estimated(roc_auc_of(scored, np.ones(scored.n)), draws, scored.n, confidence)
 
 
 def gain(
@@ -271,7 +271,7 @@ def gain(
     require_both_classes(scored, "the sample")
 
     def difference(counts: Floats) -> tuple[float, float]:
-        ranking = _roc_auc(scored, counts) - _roc_auc(reference, counts)
+        ranking = roc_auc_of(scored, counts) - roc_auc_of(reference, counts)
         return ranking, _log_loss(reference, counts) - _log_loss(scored, counts)
 
     ranking, loss = difference(np.ones(scored.n))
@@ -285,7 +285,7 @@ def gain(
 def plain_roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """ROC AUC of any real scores (n,), without an interval; NaN when one class is absent."""
     truth, ranks = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    return _roc_auc(Scored(labels=truth, probabilities=ranks), np.ones(truth.size))
+    return roc_auc_of(Scored(labels=truth, probabilities=ranks), np.ones(truth.size))
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Bin, ...]:

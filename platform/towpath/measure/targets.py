@@ -6,17 +6,53 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score, root_mean_squared_error
 
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Finding, Outcome
 from towpath.core.task import Task
+from towpath.measure.metrics import plain_roc_auc
+from towpath.measure.metrics_multiclass import Classed
+
+MOST_CLASSES = 200
 
 
 def finding(name: str, target: pd.Series[Any], task: Task) -> Finding:
     """`train.target`: PASS for labels that the task can learn from, none of them missing."""
+    if task is Task.MULTICLASS:
+        return _several(name, target)
     return _numbers(name, target) if task is Task.REGRESSION else _two_classes(name, target)
+
+
+def classes(target: pd.Series[Any], task: Task) -> tuple[str | int, ...]:
+    """The classes of a multiclass target that `finding` passed, sorted as scikit-learn sorts them; none of others."""
+    return tuple(plain(value) for value in np.unique(target.to_numpy())) if task is Task.MULTICLASS else ()
+
+
+def plain(value: Any) -> Any:
+    """A class as JSON holds it: text, or a whole number."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _several(name: str, target: pd.Series[Any]) -> Finding:
+    bound, missing = f"2 to {MOST_CLASSES} classes", int(target.isna().sum())
+    if missing:
+        return _target(name, target, None, bound, f"{name}: {missing:,} of {len(target):,} rows are missing")
+    found = {plain(value) for value in target.unique()}
+    kinds = {type(value) for value in found}
+    if kinds - {str, int} or len(kinds) > 1:
+        told = ", ".join(sorted(kind.__name__ for kind in kinds))
+        return _target(name, target, None, bound, f"{name} holds {told}; classes are all text or all whole numbers")
+    if found == {0, 1}:
+        return _target(name, target, None, bound, f"{name} is 0 and 1; set training.task to binary")
+    if not 2 <= len(found) <= MOST_CLASSES:
+        told = f"{len(found):,} classes in {len(target):,} rows; at most {MOST_CLASSES}, at least 2, can be learnt"
+        return _target(name, target, None, bound, f"{name}: {told}")
+    rarest = target.value_counts()
+    reason = f"{name}: {len(target):,} rows, {len(found)} classes, the rarest {rarest.index[-1]} ({rarest.iloc[-1]:,})"
+    return _target(name, target, len(found), bound, reason)
 
 
 def _two_classes(name: str, target: pd.Series[Any]) -> Finding:
@@ -60,7 +96,7 @@ def _target(name: str, target: pd.Series[Any], measured: float | None, bound: st
     )
 
 
-def trial(truth: pd.Series[Any], scores: ArrayLike, task: Task) -> dict[str, float]:
+def trial(truth: NDArray[Any], scores: NDArray[np.float64], task: Task) -> dict[str, float]:
     """The metrics by which a sweep may choose, on rows that its trial has not seen.
 
     Raises `BadInput` for rows of one class: none is better than another there.
@@ -70,10 +106,14 @@ def trial(truth: pd.Series[Any], scores: ArrayLike, task: Task) -> dict[str, flo
             "rmse": float(root_mean_squared_error(truth, scores)),
             "mae": float(mean_absolute_error(truth, scores)),
         }
-    if truth.nunique() < 2:
+    if pd.Series(truth).nunique() < 2:
         raise BadInput(
             "The newest fifth of the training window holds one class only, so a sweep cannot choose.",
-            value=str(truth.iloc[0]),
+            value=str(truth[0]),
             hint="Widen training.span.",
         )
+    if task is Task.MULTICLASS:
+        found = Classed.of(truth, scores)
+        areas = [plain_roc_auc(one.labels, one.probabilities) for one in found.ranked]
+        return {"log_loss": float(found.losses.mean()), "roc_auc": float(np.mean(areas))}
     return {"log_loss": float(log_loss(truth, scores)), "roc_auc": float(roc_auc_score(truth, scores))}

@@ -53,7 +53,11 @@ def cheaper(candidate: Candidate, work: Work, *, holdout: pd.DataFrame, folder: 
     )
     judged: Any = candidate.entry(Stage.EVALUATE).facts["metrics"]
     finding = judging.cheaper(
-        holdout[charter.training.target], scoring.scores(model, holdout[columns]), judged, charter.gates, seed=seed
+        scoring.labels(holdout[charter.training.target]),
+        scoring.scores(model, holdout[columns]),
+        judged,
+        charter.gates,
+        seed=seed,
     )
     named = [one.model_copy(update={"subject": f"{CHEAPER}{one.subject}"}) for one in served.findings]
     good = finding.outcome is Outcome.PASS

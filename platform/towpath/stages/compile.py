@@ -57,6 +57,7 @@ def compiled(
         columns=columns,
         types=types,
         score=lambda rows: scoring.scores(model, rows),
+        width=scoring.width,
         scaled=scoring.task is Task.REGRESSION,
     )
     findings: list[Finding] = []

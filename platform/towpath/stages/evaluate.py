@@ -92,7 +92,7 @@ def _fetch(candidate: Candidate, rival: ChampionRecord | None, work: Work, folde
 def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candidate:
     charter = work.project.charter
     bounds, seed, name = charter.gates, charter.training.seed, charter.training.target
-    target = judged.holdout[name].to_numpy()
+    target = judged.scoring.labels(judged.holdout[name])
     scores = judged.scoring.scores(judged.model, judged.holdout[judged.columns])
     rival, comparable = _champion_scores(judged)
     work.progress.step("metrics, slices, champion")
@@ -101,7 +101,8 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
             labels=target,
             scores=scores,
             rival=rival,
-            trained=judged.train[name],
+            trained=judged.scoring.labels(judged.train[name]),
+            classes=judged.scoring.classes,
             columns={
                 part.by: judged.holdout[part.by].to_numpy() for part in bounds.slices if part.by in judged.holdout
             },
@@ -123,9 +124,8 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
     work.progress.step("plots")
     pictures = _plots(evaluation, ranked, work, folder)
     predictions = folder / "predictions.parquet"
-    pd.DataFrame(
-        {charter.features.row_id: judged.holdout[charter.features.row_id], "label": target, "score": scores}
-    ).to_parquet(predictions, index=False)
+    rows = {charter.features.row_id: judged.holdout[charter.features.row_id], "label": judged.holdout[name].to_numpy()}
+    pd.DataFrame({**rows, **judged.scoring.columns(scores)}).to_parquet(predictions, index=False)
     entry = compose(
         begun,
         subjects=[work.store("predictions", "holdout", predictions, rows=len(scores))],

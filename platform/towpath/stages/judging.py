@@ -13,31 +13,48 @@ from numpy.typing import ArrayLike, NDArray
 
 from towpath.core.charter import Bounds, Gates
 from towpath.core.evidence import Finding
-from towpath.core.task import RegressionGates
-from towpath.measure import drift, gates, gates_regression, importance, plots, plots_regression, proxy, proxy_tasks
+from towpath.core.task import MulticlassGates, RegressionGates
+from towpath.measure import (
+    drift,
+    gates,
+    gates_multiclass,
+    gates_regression,
+    importance,
+    plots,
+    plots_multiclass,
+    plots_regression,
+    proxy,
+    proxy_tasks,
+)
 from towpath.measure.gates import Holdout
+from towpath.measure.gates_multiclass import MulticlassHoldout
 from towpath.measure.gates_regression import RegressionHoldout
 from towpath.measure.groups import LossGroup
 from towpath.measure.importance import Losses
 from towpath.measure.metrics import Estimate
 from towpath.measure.metrics import measure as measure_binary
+from towpath.measure.metrics_multiclass import Classed
+from towpath.measure.metrics_multiclass import measure as measure_multiclass
 from towpath.measure.metrics_regression import Predicted
 from towpath.measure.metrics_regression import measure as measure_regression
 from towpath.measure.slices import Group
 
 BINARY_METRICS = ("roc_auc", "log_loss", "brier", "calibration")
+MULTICLASS_METRICS = ("roc_auc", "log_loss", "accuracy", "calibration")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A holdout's arrays: labels and answers (n,), the champion's answers when there is one, the slice columns."""
+    """A holdout's arrays: labels (n,) and answers, as `Scoring` gives them, the champion's, and the slice columns."""
 
     labels: NDArray[Any]
     scores: NDArray[np.float64]
     rival: NDArray[np.float64] | None
-    trained: pd.Series[Any]
-    """The target among the training rows."""
+    trained: NDArray[Any]
+    """The labels of the training rows."""
+    classes: Sequence[str | int] = ()
+    """Of a multiclass model, in the order of its probabilities."""
     columns: Mapping[str, ArrayLike]
     latencies_ms: Sequence[float]
 
@@ -54,10 +71,13 @@ class Judged:
 
 def judge(asked: Asked, bounds: Bounds, *, seed: int) -> Judged:
     """Measure the candidate and judge it by every evaluation gate of its task."""
-    if isinstance(bounds, RegressionGates):
-        return _regression(asked, bounds, seed)
-    assert isinstance(bounds, Gates)
-    return _binary(asked, bounds, seed)
+    match bounds:
+        case RegressionGates():
+            return _regression(asked, bounds, seed)
+        case MulticlassGates():
+            return _multiclass(asked, bounds, seed)
+        case _:
+            return _binary(asked, bounds, seed)
 
 
 def _binary(asked: Asked, bounds: Gates, seed: int) -> Judged:
@@ -110,18 +130,57 @@ def _regression(asked: Asked, bounds: RegressionGates, seed: int) -> Judged:
     return Judged(metrics=metrics, groups=found.groups, findings=found.findings, draw=draw)
 
 
+def _multiclass(asked: Asked, bounds: MulticlassGates, seed: int) -> Judged:
+    frequencies = np.bincount(asked.trained, minlength=len(asked.classes)) / len(asked.trained)
+    found = gates_multiclass.evaluate(
+        MulticlassHoldout(
+            labels=asked.labels,
+            classes=asked.classes,
+            candidate=asked.scores,
+            champion=asked.rival,
+            frequencies=frequencies,
+            columns=asked.columns,
+            latencies_ms=asked.latencies_ms,
+        ),
+        bounds,
+        seed=seed,
+    )
+
+    def draw(folder: Path) -> list[Path]:
+        truth, scores, classes = asked.labels, asked.scores, asked.classes
+        return [
+            plots_multiclass.confusion(folder / "confusion.png", truth, scores, classes, found.metrics),
+            plots_multiclass.ranking(
+                folder / "classes.png", truth, scores, classes, found.metrics, bound=bounds.roc_auc
+            ),
+        ]
+
+    metrics = {name: getattr(found.metrics, name) for name in MULTICLASS_METRICS}
+    return Judged(metrics=metrics, groups=found.groups, findings=found.findings, draw=draw)
+
+
 def target_proxy(inputs: pd.DataFrame, target: NDArray[Any], bounds: Bounds, *, seed: int) -> Sequence[Finding]:
     """Whether one input alone says too much of the target."""
     if isinstance(bounds, RegressionGates):
         found, what = proxy_tasks.number_strengths(inputs, target, seed=seed), "a share of the target's variance"
         bound = bounds.single_feature_r2
         return proxy_tasks.findings(found, bound=bound, what=what, inputs=inputs.shape[1], rows=len(inputs))
+    if isinstance(bounds, MulticlassGates):
+        found, what = proxy_tasks.class_strengths(inputs, target, seed=seed), "an average ROC AUC"
+        bound = bounds.single_feature_roc_auc
+        return proxy_tasks.findings(found, bound=bound, what=what, inputs=inputs.shape[1], rows=len(inputs))
     return proxy.target_proxy(inputs, target, bound=bounds.single_feature_roc_auc, seed=seed)
 
 
 def losses(bounds: Bounds) -> Losses:
     """What permutation importance measures: log loss in nats, or the absolute error in the target's unit."""
-    return _absolute if isinstance(bounds, RegressionGates) else importance.log_losses
+    match bounds:
+        case RegressionGates():
+            return _absolute
+        case MulticlassGates():
+            return _class_losses
+        case _:
+            return importance.log_losses
 
 
 def loss_name(bounds: Bounds) -> str:
@@ -132,11 +191,23 @@ def _absolute(truth: ArrayLike, predictions: ArrayLike) -> NDArray[np.float64]:
     return Predicted.of(truth, predictions).absolute
 
 
+def _class_losses(truth: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
+    return Classed.of(truth, probabilities).losses
+
+
+def prediction_drift(before: pd.DataFrame, now: Mapping[str, ArrayLike], *, bound: float) -> Finding:
+    """Whether predictions are distributed as on the holdout (`before`): the scores, or the predicted classes."""
+    if "predicted" in now:
+        return drift.class_drift(before["predicted"], now["predicted"], bound=bound)
+    return drift.prediction_drift(before["score"], now["score"], bound=bound)
+
+
 def performance(labels: ArrayLike, scores: ArrayLike, bounds: Bounds, *, seed: int) -> Sequence[Finding]:
     """The charter's bounds on rows whose labels are known by now."""
     if isinstance(bounds, RegressionGates):
         return gates_regression.performance(labels, scores, bounds, seed=seed)
-    assert isinstance(bounds, Gates)
+    if isinstance(bounds, MulticlassGates):
+        return gates_multiclass.performance(labels, scores, bounds, seed=seed)
     return drift.performance(labels, scores, bounds, seed=seed)
 
 
@@ -146,7 +217,9 @@ def cheaper(labels: ArrayLike, scores: ArrayLike, main: Mapping[str, Any], bound
     if isinstance(bounds, RegressionGates):
         found = measure_regression(labels, scores, **options)
         return gates_regression.cheaper_finding(found, float(main["rmse"]["value"]), bounds)
-    assert isinstance(bounds, Gates)
+    if isinstance(bounds, MulticlassGates):
+        several = measure_multiclass(labels, scores, **options)
+        return gates_multiclass.cheaper_finding(several, float(main["log_loss"]["value"]), bounds)
     return gates.cheaper_finding(measure_binary(labels, scores, **options), float(main["log_loss"]["value"]), bounds)
 
 

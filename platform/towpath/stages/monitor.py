@@ -51,14 +51,17 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
     work.progress.step("the champion, verified")
     require_attested(work.ports.ledger, work.ports.keys, found.candidate)
     model = work.ports.models.load(work.ports.models.verified(trained(made), target=folder / "model"))
-    scores = Scoring.of(made).scores(model, current[columns])
+    scoring = Scoring.of(made)
+    scores = scoring.scores(model, current[columns])
     work.progress.step("drift report")
     report = work.ports.drift.compare(reference_file, current_file, columns=columns, folder=folder)
     work.progress.step("performance")
     findings = [
         *drift.findings(report, share=charter.monitoring.drift_share, rows=len(current)),
-        drift.prediction_drift(judged["score"], scores, bound=charter.monitoring.prediction_distance),
-        *judging.performance(current[charter.training.target], scores, charter.gates, seed=charter.training.seed),
+        judging.prediction_drift(judged, scoring.columns(scores), bound=charter.monitoring.prediction_distance),
+        *judging.performance(
+            scoring.labels(current[charter.training.target]), scores, charter.gates, seed=charter.training.seed
+        ),
         _quality(begun.candidate),
     ]
     entry = compose(

@@ -34,6 +34,7 @@ METRICS = {
     "log_loss": "Log loss",
     "brier": "Brier score",
     "calibration": "Calibration error",
+    "accuracy": "Accuracy",
     "rmse": "Root mean squared error",
     "mae": "Mean absolute error",
     "r2": "R²",

@@ -148,6 +148,7 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
     found = None
     if current is not None:
         require_crowned(ledger, current.decision)
+        _require_one_number(current.candidate)
         found = approved(current.candidate)
     if rollout is None or found is None:
         head.require_whole_for(ledger, _who(found, None, None))
@@ -176,6 +177,18 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
         challenger=challenger,
         refused=tuple(refused),
     )
+
+
+def _require_one_number(candidate: Candidate) -> None:
+    """Raises `Denied` for a model that answers with a number for each class: gateway and batch write one a row."""
+    classes: Any = candidate.entry(Stage.TRAIN).facts.get("classes", ())
+    if classes:
+        raise Denied(
+            f"{candidate.id} is a multiclass model of {len(classes)} classes, which is registered and watched, but "
+            "not served: an answer is one number.",
+            value=candidate.id,
+            hint="Load it from the registry (MLflow) to score rows, or train a binary model for each class.",
+        )
 
 
 def _who(*approved: Approved | None) -> tuple[str | None, ...]:

@@ -70,7 +70,7 @@ def _train(
     dataset_digest: str,
 ) -> Candidate:
     training = work.project.charter.training
-    fit, scoring = work.project.fit(), Scoring(task=training.task)
+    fit, scoring = work.project.fit(), Scoring(task=training.task, classes=targets.classes(target, training.task))
     cut = int(len(inputs) * INNER_SHARE)
     trials: list[tuple[dict[str, Any], dict[str, float]]] = []
     for number, params in enumerate(training.sweep, start=1):
@@ -119,7 +119,7 @@ def _trial(
     scoring: Scoring,
 ) -> dict[str, float]:
     model = fitted(fit, inputs.iloc[:cut], target.iloc[:cut], params, seed, scoring)
-    return targets.trial(target.iloc[cut:], scoring.checked(model, inputs.iloc[cut:]), scoring.task)
+    return targets.trial(scoring.labels(target.iloc[cut:]), scoring.checked(model, inputs.iloc[cut:]), scoring.task)
 
 
 def fitted(
@@ -166,7 +166,7 @@ def _facts(
         "params": params,
         "trials": [{"params": tried, "metrics": metrics} for tried, metrics in trials],
         "rows": len(inputs),
-        ("positive_rate" if binary else "target_mean"): float(target.mean()),
+        **({} if scoring.classes else {"positive_rate" if binary else "target_mean": float(target.mean())}),
         "inputs": list(inputs.columns),
         "types": {name: "text" if kind == "object" else str(kind) for name, kind in inputs.dtypes.items()},
     }
