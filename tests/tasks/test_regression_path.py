@@ -10,6 +10,7 @@ from sklearn.datasets import load_diabetes
 
 from path import small
 from tasks import tables
+from towpath.cli import run as towpath
 from towpath.core.evidence import Candidate, Outcome
 from towpath.core.gates import GATES, Stage
 from towpath.core.task import Task
@@ -93,9 +94,23 @@ def test_its_card_speaks_of_errors(registered: Candidate, project: Path, state: 
     assert "ROC AUC" not in text
 
 
-def test_it_is_promoted_watched_and_compared(registered: Candidate, project: Path, state: Path) -> None:
+def test_it_is_promoted_scores_files_and_is_watched_and_compared(
+    registered: Candidate, project: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with small.opened(project, state, as_of=tables.AS_OF) as work:
         small.crown(registered, work)
+        features = registered.entry(Stage.FEATURIZE).subject("features", "holdout")
+        rows = pd.read_parquet(work.ports.objects.fetch(features.digest))
+        judged = pd.read_parquet(
+            work.ports.objects.fetch(registered.entry(Stage.EVALUATE).subject("predictions").digest)
+        )
+    rows.to_parquet(tmp_path / "rows.parquet", index=False)
+    monkeypatch.setenv("TOWPATH_STATE", str(state))
+    files = ("--input", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "scored.parquet"))
+    assert towpath(["batch", str(project), *files]) == 0
+    scored = pd.read_parquet(tmp_path / "scored.parquet")["prediction"]
+    assert scored.to_numpy() == pytest.approx(judged["score"].to_numpy(), rel=1e-9)
+    assert scored.max() > 1
     watching = (*ORDER[: ORDER.index(Stage.TRAIN)], Stage.MONITOR)
     with small.opened(project, state, as_of=tables.AS_OF, order=watching) as work:
         watched = small.walk(work)
