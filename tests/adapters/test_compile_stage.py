@@ -19,6 +19,7 @@ from towpath.core.serving import Serving
 from towpath.measure.parity import parity, reference
 from towpath.ports import Compiled, Runtime, Runtimes
 from towpath.stages.compile import Served, compiled
+from towpath.stages.scoring import Scoring
 from towpath.stages.work import Work
 
 pytestmark = pytest.mark.filterwarnings(
@@ -80,6 +81,7 @@ def serve(kind: str, folder: Path, runtimes: Runtimes, *, tolerance: float = 1e-
         types=TYPES,
         work=cast("Work", work),
         folder=folder / "compiled",
+        scoring=Scoring(),
     )
 
 

@@ -75,11 +75,11 @@ def test_drifted_predictions_fail_and_few_are_inconclusive(rows: int, shift: flo
     assert "noise alone" in found.reason
 
 
-def test_what_are_no_probabilities_is_refused() -> None:
+def test_what_are_no_predictions_is_refused() -> None:
     with pytest.raises(BadInput, match="current predictions"):
         prediction_drift([0.5], [], bound=0.1)
     with pytest.raises(BadInput, match="reference predictions"):
-        prediction_drift([1.5], [0.5], bound=0.1)
+        prediction_drift([float("nan")], [0.5], bound=0.1)
 
 
 def test_performance_is_judged_by_the_charters_bounds() -> None:

@@ -38,10 +38,10 @@ def test_values_are_those_of_scikit_learn(ties: bool) -> None:
 def test_a_resample_by_counts_is_the_resample_by_rows(ties: bool) -> None:
     labels, chance = sample(400, 2, ties=ties)
     scored = Scored.of(labels, chance)
-    for counts in metrics._draws(400, 25, seed=3):
+    for counts in metrics.resampled(400, 25, seed=3):
         assert counts.sum() == 400
         rows = np.repeat(np.arange(400), counts.astype(int))
-        assert metrics._roc_auc(scored, counts) == pytest.approx(roc_auc_score(labels[rows], chance[rows]), abs=1e-12)
+        assert metrics.roc_auc_of(scored, counts) == pytest.approx(roc_auc_score(labels[rows], chance[rows]), abs=1e-12)
         assert metrics._log_loss(scored, counts) == pytest.approx(log_loss(labels[rows], chance[rows]), abs=1e-12)
         assert metrics._brier(scored, counts) == pytest.approx(brier_score_loss(labels[rows], chance[rows]), abs=1e-12)
 

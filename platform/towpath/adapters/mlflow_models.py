@@ -222,7 +222,7 @@ class MlflowModels:
         from mlflow.entities import LoggedModelStatus
 
         model = self.client.create_logged_model(
-            experiment, name=run.experiment, source_run_id=run_id, tags=dict(run.tags), model_type="classifier"
+            experiment, name=run.experiment, source_run_id=run_id, tags=dict(run.tags), model_type=run.model_type
         )
         note_run(folder, run_id=run_id, model_id=model.model_id, location=model.artifact_location)
         digest = folder_digest(folder)

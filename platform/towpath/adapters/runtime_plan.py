@@ -96,7 +96,7 @@ def is_number(kind: str) -> bool:
 
 
 def read(model: object, *, columns: Sequence[str], types: Mapping[str, str]) -> Known:
-    """The plan of a fitted classifier or pipeline, and its last estimator.
+    """The plan of a fitted model or pipeline, and its last estimator.
 
     Raises `NotConvertible` for steps that do not treat columns one by one, and for column types that are neither text
     nor numbers.
@@ -268,16 +268,21 @@ class _Asked:
 def _estimator(estimator: Any, width: int) -> tuple[bool, bool, bool]:
     """Whether the estimator rounds to 32 bits, takes NaN, and takes infinities, among `width` features."""
     import numpy as np
-    from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, RandomForestClassifier
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn import ensemble, tree
+
+    answer = estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.predict
 
     def takes(value: float) -> bool:
         try:
             with np.errstate(all="ignore"):
-                estimator.predict_proba(np.full((1, width), value))
+                answer(np.full((1, width), value))
         except ValueError:
             return False
         return True
 
-    rounding = (RandomForestClassifier, ExtraTreesClassifier, GradientBoostingClassifier, DecisionTreeClassifier)
+    rounding = (
+        *(ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier, ensemble.GradientBoostingClassifier),
+        *(ensemble.RandomForestRegressor, ensemble.ExtraTreesRegressor, ensemble.GradientBoostingRegressor),
+        *(tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
+    )
     return isinstance(estimator, rounding), takes(float("nan")), takes(float("inf"))

@@ -19,6 +19,7 @@ class Scorer:
         self._text = [is_text(types[name]) for name in columns]
         self._encoder: Encoder | None = None
         self._estimator = model
+        self._regressor = _is_regressor(model)
         try:
             known = plans.read(model, columns=columns, types=types)
             self._encoder, self._estimator = Encoder(known.plan), known.estimator
@@ -26,7 +27,7 @@ class Scorer:
             pass
 
     def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
-        """The probability of class 1 of each row. Raises `BadInput` for rows that the model does not take."""
+        """Probabilities of class 1, or a regression's numbers. Raises `BadInput` for rows it does not take."""
         import numpy as np
 
         if not rows:
@@ -37,10 +38,18 @@ class Scorer:
             table = np.frombuffer(self._encoder.rows(rows)).reshape(-1, self._encoder.width)
         try:
             with np.errstate(all="ignore"):
-                found: list[float] = self._estimator.predict_proba(table)[:, 1].tolist()
+                answer = self._estimator.predict(table) if self._regressor else self._chances(table)
         except ValueError as error:
             raise BadInput(f"The model does not take these rows: {error}") from error
+        found: list[float] = np.asarray(answer, dtype=np.float64).tolist()
         return found
+
+    def _chances(self, table: Any) -> Any:
+        """Of class 1; of several classes, or of two that are not 0 and 1, all of them, a row's behind one another."""
+        found = self._estimator.predict_proba(table)
+        if list(getattr(self._estimator, "classes_", (0, 1))) == [0, 1]:
+            return found[:, 1]
+        return found.ravel()
 
     def _frame(self, rows: Sequence[Sequence[object]]) -> Any:
         import pandas as pd
@@ -57,6 +66,12 @@ class Scorer:
                 for name, text, values in zip(self._columns, self._text, columns, strict=True)
             }
         )
+
+
+def _is_regressor(model: Any) -> bool:
+    from sklearn.base import is_regressor
+
+    return bool(is_regressor(model))
 
 
 def _column(name: str, values: tuple[object, ...], *, text: bool) -> Any:

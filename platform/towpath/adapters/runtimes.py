@@ -26,13 +26,16 @@ KINDS = (*_OPENERS, "sklearn")
 
 
 class ServingRuntimes:
-    """Compiles fitted classifiers and opens what was compiled."""
+    """Compiles fitted models of two classes, and opens what was compiled."""
 
     def compile(
         self, model: object, *, columns: Sequence[str], types: Mapping[str, str], folder: Path
     ) -> tuple[Compiled, ...]:
         """Every conversion that succeeds, the fastest first. Whether it is right is for its parity to say."""
         folder.mkdir(parents=True, exist_ok=True)
+        if list(getattr(model, "classes_", ())) != [0, 1]:
+            _LOG.info("not compiled: the model is no classifier of 0 and 1")
+            return ()
         try:
             known = plans.read(model, columns=columns, types=types)
         except NotConvertible:

@@ -42,7 +42,7 @@ def _evaluate(_: Entry, facts: Mapping[str, Any]) -> str:
     metrics = facts.get("metrics", {})
     return ", ".join(
         f"{title} {metrics[name]['value']:.4f} [{metrics[name]['low']:.4f}, {metrics[name]['high']:.4f}]"
-        for name, title in (("roc_auc", "ROC AUC"), ("log_loss", "log loss"))
+        for name, title in (("roc_auc", "ROC AUC"), ("log_loss", "log loss"), ("rmse", "RMSE"), ("r2", "R²"))
         if name in metrics
     )
 

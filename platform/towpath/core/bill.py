@@ -101,9 +101,10 @@ def bill(
 def _metrics(facts: Mapping[str, Any]) -> list[Measured]:
     found = [_measured(name, estimate) for name, estimate in sorted(facts["metrics"].items())]
     found += [
-        _measured("roc_auc", group["roc_auc"], slice=f"{group['by']}={group['value']}")
+        _measured(name, estimate, slice=f"{group['by']}={group['value']}")
         for group in facts["groups"]
-        if group["roc_auc"]
+        for name, estimate in (("roc_auc", group.get("roc_auc")), (group.get("measure", ""), group.get("estimate")))
+        if estimate
     ]
     return found
 

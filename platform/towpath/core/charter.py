@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from towpath.core.declaration import DURATION, Declaration, Duration, Name, Share, as_written
 from towpath.core.errors import DeclarationError, Problems
 from towpath.core.governance import LEAST, Governance, Risk
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.serving import Serving
+from towpath.core.task import MulticlassGates, RegressionGates, Task
 
 
 class Owner(Declaration):
@@ -55,15 +56,31 @@ class Metric(StrEnum):
 
     LOG_LOSS = "log_loss"
     ROC_AUC = "roc_auc"
+    RMSE = "rmse"
+    MAE = "mae"
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self is Metric.ROC_AUC
+
+
+_SELECTS = {
+    Task.BINARY: (Metric.LOG_LOSS, Metric.ROC_AUC),
+    Task.MULTICLASS: (Metric.LOG_LOSS, Metric.ROC_AUC),
+    Task.REGRESSION: (Metric.RMSE, Metric.MAE),
+}
+"""What a task's sweep may select by, its default first."""
 
 
 class Training(Declaration):
     """How the model is made: windows count back from the as-of time, `holdout` last and `span` before it."""
 
     entry: str = Field(default="train.py:fit", pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
-    """`file.py:function`, called as `fit(frame, target, *, params, seed)`; returns a fitted classifier."""
+    """`file.py:function`, called as `fit(frame, target, *, params, seed)`; returns the fitted model."""
+    task: Task = Field(default=Task.BINARY, exclude_if=lambda task: task is Task.BINARY)  # digests of before hold
+    """What is predicted; it says which bounds `gates` holds."""
     target: str
-    """The label: a column of the spine, 0 or 1."""
+    """The label, a column of the spine: 0 or 1; a class, text or integer; or a number."""
     span: Duration
     """Prediction times of the training set, before the holdout."""
     holdout: Duration
@@ -71,11 +88,25 @@ class Training(Declaration):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the training, the bootstrap and every sample."""
     select: Metric = Metric.LOG_LOSS
-    """The metric by which the sweep chooses, on the newest fifth of the training set."""
+    """The metric by which the sweep chooses, on the newest fifth of the training set; a regression's is rmse."""
     sweep: tuple[Mapping[str, Any], ...] = Field(default=({},), min_length=1)
     """Parameter sets to try; each is given to the training function."""
     min_rows: int = Field(default=500, ge=20)
     """Training rows below which nothing is trained; a fifth of it for the holdout."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _selects_by_its_task(cls, given: object) -> object:
+        if isinstance(given, Mapping) and given.get("task") == Task.REGRESSION and "select" not in given:
+            return {**given, "select": Metric.RMSE}
+        return given
+
+    @model_validator(mode="after")
+    def _select_is_of_the_task(self) -> Self:
+        if self.select not in _SELECTS[self.task]:
+            valid = " or ".join(metric.value for metric in _SELECTS[self.task])
+            raise ValueError(f"select is {self.select.value}, and a {self.task.value} model is selected by {valid}")
+        return self
 
 
 class Slice(Declaration):
@@ -121,6 +152,14 @@ class Gates(Declaration):
     """Confidence of every interval."""
 
 
+Bounds = Gates | MulticlassGates | RegressionGates
+BOUNDS: Mapping[Task, type[Bounds]] = {
+    Task.BINARY: Gates,
+    Task.MULTICLASS: MulticlassGates,
+    Task.REGRESSION: RegressionGates,
+}
+
+
 class Monitoring(Declaration):
     """What is watched after promotion, over a window that ends at the as-of time."""
 
@@ -164,8 +203,8 @@ class Charter(Declaration):
     """What the model reads."""
     training: Training
     """How it is made."""
-    gates: Gates
-    """Bounds that it must meet."""
+    gates: Bounds
+    """Bounds that it must meet, those of its task."""
     serving: Serving = Serving()
     """How it is served, and what is answered when something fails."""
     rollout: RolloutPolicy | None = None
@@ -177,12 +216,34 @@ class Charter(Declaration):
     outcome: Outcome
     """What it must bring."""
 
+    @field_validator("gates", mode="before")
+    @classmethod
+    def _gates_of_the_task(cls, given: object, info: ValidationInfo) -> object:
+        """Only the task's own bounds are tried, so that what is wrong is told of them alone."""
+        training, context = info.data.get("training"), info.context or {}
+        task = training.task if training is not None else context.get("task", Task.BINARY)
+        return BOUNDS[task].model_validate(given)
+
     @model_validator(mode="after")
     def _request_is_no_target(self) -> Self:
         if self.training.target in self.features.request:
             raise ValueError(
                 f"features.request lists the target {self.training.target!r}; the target is never an input"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _serving_fits_the_task(self) -> Self:
+        task, fallback = self.training.task, self.serving.fallback
+        if task is not Task.BINARY and self.rollout is not None:
+            raise ValueError(
+                f"rollout judges probabilities of 0 or 1, and training.task is {task.value}; leave it out: a promotion "
+                "then moves all of the traffic in one step"
+            )
+        if task is Task.BINARY and fallback is not None and not 0 <= fallback <= 1:
+            raise ValueError(f"serving.fallback is {fallback:g}, and a binary model answers between 0 and 1")
+        if task is Task.MULTICLASS and fallback is not None:
+            raise ValueError("serving.fallback is one number, and a multiclass model answers with one for each class")
         return self
 
     @model_validator(mode="after")
@@ -204,17 +265,31 @@ def parse(document: object, *, origin: str = "charter.yaml") -> Charter:
             value=document,
             hint="See docs/reference/charter.md.",
         )
+    task = _task(document)
     try:
-        return Charter.model_validate(document)
+        return Charter.model_validate(document, context={"task": task})
     except ValidationError as error:
-        raise Problems([_problem(origin, dict(item)) for item in error.errors()]) from error
+        raise Problems([_problem(origin, dict(item), task) for item in error.errors()]) from error
 
 
-def _problem(origin: str, item: dict[str, Any]) -> DeclarationError:
+def _task(document: Mapping[Any, Any]) -> Task:
+    """The task that a charter names, also when the rest of it is wrong; binary when it names none that there is."""
+    training = document.get("training")
+    named = training.get("task") if isinstance(training, Mapping) else None
+    return next((task for task in Task if task == named), Task.BINARY)
+
+
+def _problem(origin: str, item: dict[str, Any], task: Task) -> DeclarationError:
     where = ".".join(str(part) for part in item["loc"]) or "(whole)"
     value = item.get("input")
     if item["type"] == "extra_forbidden":
-        return DeclarationError(f"{origin}: {where}: unknown key.", value=value, valid=_valid_keys(item["loc"]))
+        valid = _valid_keys(item["loc"], task)
+        others = [other for other in Task if other is not task and item["loc"][-1] in _valid_keys(item["loc"], other)]
+        if others:
+            of = " or ".join(other.value for other in others)
+            told = f"{origin}: {where}: a bound of a {of} model, and training.task is {task.value}."
+            return DeclarationError(told, value=value, valid=valid)
+        return DeclarationError(f"{origin}: {where}: unknown key.", value=value, valid=valid)
     if item["type"] == "missing":
         return DeclarationError(
             f"{origin}: {where}: missing.", hint="Add it; docs/reference/charter.md says what it is."
@@ -225,8 +300,10 @@ def _problem(origin: str, item: dict[str, Any]) -> DeclarationError:
     return DeclarationError(f"{origin}: {where}: {told}.", value=value)
 
 
-def _valid_keys(location: tuple[object, ...]) -> list[str]:
+def _valid_keys(location: tuple[object, ...], task: Task) -> list[str]:
     models: list[type[BaseModel]] = [Charter]
+    if location[0] == "gates" and len(location) > 1:
+        models, location = [BOUNDS[task]], location[1:]
     for part in location[:-1]:
         fields = [(name, field) for model in models for name, field in model.model_fields.items()]
         inside = [model for name, field in fields if part in (field.alias, name) for model in _models(field.annotation)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from towpath.core.errors import DeclarationError
+from towpath.core.task import Task
 
 
 class Stage(StrEnum):
@@ -38,11 +40,17 @@ class Gate:
     asks: str
     mend: str
     required: bool = False
+    tasks: frozenset[Task] = frozenset(Task)
+    """The kinds of model of which it is asked."""
 
     @property
     def waivable(self) -> bool:
         """Whether a person may answer for a finding of it."""
         return not self.code.startswith(NEVER_WAIVED)
+
+
+_CLASSES: Final = frozenset({Task.BINARY, Task.MULTICLASS})
+_REGRESSION: Final = frozenset({Task.REGRESSION})
 
 
 def _gates(*gates: Gate) -> dict[str, Gate]:
@@ -142,7 +150,7 @@ GATES: dict[str, Gate] = _gates(
     Gate(
         code="train.target",
         stage=Stage.TRAIN,
-        asks="Is the target two classes, both present, none missing?",
+        asks="Is the target what its task needs (0 and 1, classes or numbers), and none missing?",
         mend="Check the label in the spine and the training window.",
         required=True,
     ),
@@ -159,6 +167,7 @@ GATES: dict[str, Gate] = _gates(
         asks="Does the model rank well enough on the holdout (lower end of the interval)?",
         mend="Better features or more data; lower the bound in the charter only with a reason.",
         required=True,
+        tasks=_CLASSES,
     ),
     Gate(
         code="eval.log_loss",
@@ -166,6 +175,7 @@ GATES: dict[str, Gate] = _gates(
         asks="Are the probabilities good enough (upper end of the log-loss interval)?",
         mend="Look at calibration first; then features.",
         required=True,
+        tasks=_CLASSES,
     ),
     Gate(
         code="eval.calibration",
@@ -173,12 +183,37 @@ GATES: dict[str, Gate] = _gates(
         asks="Does a predicted 30 % happen 30 % of the time (expected calibration error)?",
         mend="Look at the calibration plot; recalibrate or shorten the training window.",
         required=True,
+        tasks=_CLASSES,
+    ),
+    Gate(
+        code="eval.rmse",
+        stage=Stage.EVALUATE,
+        asks="Is a regression's root mean squared error small enough (upper end of the interval)?",
+        mend="A few rows with large errors weigh most: look at the residuals plot; then features.",
+        required=True,
+        tasks=_REGRESSION,
+    ),
+    Gate(
+        code="eval.mae",
+        stage=Stage.EVALUATE,
+        asks="Is a regression's mean absolute error small enough (upper end of the interval)?",
+        mend="Better features or more data; raise the bound in the charter only with a reason.",
+        required=True,
+        tasks=_REGRESSION,
+    ),
+    Gate(
+        code="eval.r2",
+        stage=Stage.EVALUATE,
+        asks="Does a regression explain enough of the target's variance (lower end of the interval)?",
+        mend="Look at the predicted and observed plot; a target that moved since training lowers it too.",
+        required=True,
+        tasks=_REGRESSION,
     ),
     Gate(
         code="eval.baseline",
         stage=Stage.EVALUATE,
-        asks="Is the model better than always predicting the base rate, beyond chance?",
-        mend="A model that does not beat the base rate adds risk and no value.",
+        asks="Is the model better than always predicting the base rate, class frequencies or mean, beyond chance?",
+        mend="A model that does not beat that adds risk and no value.",
         required=True,
     ),
     Gate(
@@ -281,7 +316,7 @@ GATES: dict[str, Gate] = _gates(
     Gate(
         code="register.cheaper",
         stage=Stage.REGISTER,
-        asks="Is the cheaper model, for when time is short, good enough (upper end of the log-loss interval)?",
+        asks="Is the cheaper model, for when time is short, good enough (upper end of its loss)?",
         mend="It is left out until it is. Declare other parameters in serving.cheaper, or none.",
     ),
     Gate(

@@ -11,6 +11,7 @@ from towpath.core import digest as digests
 from towpath.core.approvals import Standing
 from towpath.core.evidence import Candidate, Finding, Outcome, Severity
 from towpath.core.gates import GATES, Stage
+from towpath.core.task import Task
 
 
 class Verdict(StrEnum):
@@ -99,8 +100,9 @@ def decide(policy: Policy, candidate: Candidate, case: Case) -> Decision:
     spared = case.emergency is not None and not case.emergency_faults
     holds += [f"stage {stage} has no entry" for stage in policy.stages if stage not in candidate.stages]
     holds += _stale(candidate, case.champions)
+    task = _task(candidate)
     seen = {finding.code for finding in candidate.findings}
-    holds += [f"gate {code} was not measured" for code in sorted(policy.gates - seen)]
+    holds += [f"gate {code} was not measured" for code in sorted(policy.gates - seen) if _asked(code, task)]
     for entry in candidate.entries:
         if not entry.findings:
             holds.append(f"stage {entry.stage} found nothing")
@@ -122,6 +124,19 @@ def decide(policy: Policy, candidate: Candidate, case: Case) -> Decision:
     return Decision(
         verdict=verdict, candidate=candidate.id, digest=candidate.digest, reasons=reasons, waived=tuple(waived)
     )
+
+
+def _asked(code: str, task: Task) -> bool:
+    gate = GATES.get(code)
+    return gate is None or task in gate.tasks
+
+
+def _task(candidate: Candidate) -> Task:
+    """What the candidate predicts, as its training recorded; every gate of a binary model where nothing is recorded."""
+    if Stage.TRAIN not in candidate.stages:
+        return Task.BINARY
+    named = candidate.entry(Stage.TRAIN).facts.get("task", Task.BINARY)
+    return next((task for task in Task if task == named), Task.BINARY)
 
 
 def _answered_for(finding: Finding, candidate: Candidate, case: Case, spared: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from towpath.core.declaration import Declaration, Share
+from towpath.core.declaration import Declaration
 
 
 class OnFault(StrEnum):
@@ -37,14 +37,14 @@ class OnlineFeatures(Declaration):
 class Serving(Declaration):
     """How the gateway serves the project's models."""
 
-    fallback: Share | None = None
+    fallback: float | None = Field(default=None, allow_inf_nan=False)
     """The answer when no model can give one; when left out, such a request is refused (503)."""
     latency_budget_ms: float = Field(default=50, gt=0, le=60_000)
     """How long an answer may take inside the gateway, in milliseconds; the champion answers for a late challenger."""
     cheaper: Mapping[str, Any] | None = None
     """Training parameters of a cheaper model that answers when the budget is about to be missed; none when left out."""
     parity_tolerance: float = Field(default=1e-6, gt=0, le=0.01)
-    """The most that a compiled model's probability may differ from scikit-learn's, on any row."""
+    """The most that an answer may differ from scikit-learn's, on any row; a regression's in standard deviations."""
     features: OnlineFeatures = OnlineFeatures()
     """Reading features by entity key."""
     max_rows: int = Field(default=1_024, ge=1, le=100_000)

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from towpath.core.charter import Charter, Gates
+from towpath.core.charter import Bounds, Charter
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
 from towpath.core.governance import Drifted, Requirement, Risk, requirement
@@ -29,7 +29,7 @@ class Terms(BaseModel):
     risk: Risk
     governance: Requirement
     """Effective: the tier's least, or what the section asks beyond it."""
-    gates: Gates
+    gates: Bounds
     rollout: RolloutPolicy | None
     serving: Serving
     reconcile: Drifted = Drifted.RESTORE

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from towpath.core.charter import Gates
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
+
+from towpath.core.charter import Bounds
 from towpath.core.governance import Drifted, Requirement, Risk
 from towpath.core.guardrails import Exceedance, Guardrail, HardLimit, HoldRule, Mean, Promotion, Rate, SampleRatio
 from towpath.core.rollout_policy import OnTelemetryLost, RolloutPolicy
@@ -18,6 +21,8 @@ from towpath.core.serving import OnFault, OnlineFeatures, Serving
 from towpath.core.terms import Terms
 
 _RISKS: Final = list(Risk)
+_LEAST: Final = {"roc_auc", "r2", "baseline_log_loss_gain", "baseline_rmse_gain", "confidence"}
+"""Bounds of `gates` of which a smaller one asks less; of every other, a greater one does."""
 
 
 def weakened(before: Terms, after: Terms) -> tuple[str, ...]:
@@ -50,24 +55,29 @@ def _reconcile(before: Drifted, after: Drifted) -> Iterator[str]:
         yield f"governance.reconcile is {after.value} instead of {before.value}"
 
 
-def _gates(before: Gates, after: Gates) -> Iterator[str]:
-    yield from _lower("gates.rocAuc", before.roc_auc, after.roc_auc)
-    yield from _higher("gates.logLoss", before.log_loss, after.log_loss)
-    yield from _higher("gates.calibration", before.calibration, after.calibration)
-    yield from _lower("gates.baselineLogLossGain", before.baseline_log_loss_gain, after.baseline_log_loss_gain)
-    yield from _higher("gates.champion.rocAucMargin", before.champion.roc_auc_margin, after.champion.roc_auc_margin)
-    yield from _higher("gates.champion.logLossMargin", before.champion.log_loss_margin, after.champion.log_loss_margin)
-    yield from _higher("gates.latencyMs", before.latency_ms, after.latency_ms)
-    yield from _higher("gates.singleFeatureRocAuc", before.single_feature_roc_auc, after.single_feature_roc_auc)
-    yield from _lower("gates.confidence", before.confidence, after.confidence)
+def _gates(before: Bounds, after: Bounds) -> Iterator[str]:
+    if type(before) is not type(after):
+        yield "training.task is another, so none of the champion's bounds is kept"
+        return
+    yield from _bounds("gates", before, after)
     kept = {one.by: one for one in after.slices}
     for old in before.slices:
         new = kept.get(old.by)
         if new is None:
             yield f"gates.slices no longer judges by {old.by}"
             continue
-        yield from _lower(f"gates.slices ({old.by}) rocAuc", old.roc_auc, new.roc_auc)
-        yield from _higher(f"gates.slices ({old.by}) minRows", old.min_rows, new.min_rows)
+        yield from _bounds(f"gates.slices ({old.by})", old, new, before=" ")
+
+
+def _bounds(where: str, old: BaseModel, new: BaseModel, *, before: str = ".") -> Iterator[str]:
+    """Every number of a section: the least that is asked must not be less, nor the most that is allowed be more."""
+    for name in type(old).model_fields:
+        was, now = getattr(old, name), getattr(new, name)
+        what = f"{where}{before}{to_camel(name)}"
+        if isinstance(was, BaseModel):
+            yield from _bounds(what, was, now)
+        elif isinstance(was, int | float):
+            yield from (_lower if name in _LEAST else _higher)(what, was, now)
 
 
 def _rollout(before: RolloutPolicy | None, after: RolloutPolicy | None) -> Iterator[str]:

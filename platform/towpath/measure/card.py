@@ -22,6 +22,7 @@ from towpath.core.charter import Charter
 from towpath.core.digest import short
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.measure.groups import LossGroup
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Estimate
 from towpath.measure.slices import Group
@@ -113,8 +114,10 @@ class CardData:
     trained_at: Cite
     metrics: Sequence[Figure]
     evaluated_at: Cite
-    groups: Sequence[Group] = ()
+    groups: Sequence[Group | LossGroup] = ()
     importances: Sequence[Importance] = ()
+    loss: str = "log loss"
+    """Of which `importances` are an increase."""
     findings: Sequence[Judged]
     plots: Sequence[Plot] = ()
     notes: Sequence[str] = field(default_factory=tuple)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from towpath.core.charter import Gates
@@ -56,7 +56,7 @@ def findings(report: Distances, *, share: float, rows: int | None = None) -> tup
 
 
 def prediction_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float, float]:
-    """Jensen-Shannon distance of two samples of probabilities, and the distance that noise alone exceeds in 1 of 20
+    """Jensen-Shannon distance of two samples of predictions, and the distance that noise alone exceeds in 1 of 20
     cases.
 
     The square root of the Jensen-Shannon divergence in bits (Lin 1991, IEEE Trans. Inf. Theory 37; a metric by Endres
@@ -64,28 +64,58 @@ def prediction_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float
     what lies below and above all of them. Without drift, 8 times the divergence in nats
     over (1/n + 1/m) tends to a chi-squared variable of one degree less than there are bins, as the G statistic does.
     """
-    first, second = _probabilities(reference, "reference"), _probabilities(current, "current")
+    first, second = _numbers(reference, "reference"), _numbers(current, "current")
     deciles = np.quantile(first, np.arange(1, DECILES) / DECILES)
     edges = np.unique([first.min(), *deciles, np.nextafter(first.max(), np.inf)])
-    p, q = (
-        np.bincount(np.searchsorted(edges, sample, side="right"), minlength=edges.size + 1) / sample.size
-        for sample in (first, second)
+    return _distance(
+        *(
+            np.bincount(np.searchsorted(edges, sample, side="right"), minlength=edges.size + 1)
+            for sample in (first, second)
+        )
     )
+
+
+def class_distance(reference: ArrayLike, current: ArrayLike) -> tuple[float, float]:
+    """The same of two samples of predicted classes, text or integers, over the classes."""
+    first, second = np.asarray(reference), np.asarray(current)
+    if not first.size or not second.size:
+        raise BadInput("There are no predicted classes to compare.", hint="Widen the watched window.")
+    places = np.unique(np.concatenate([first, second]).astype(str), return_inverse=True)[1]
+    size = int(places.max()) + 1
+    return _distance(*(np.bincount(part, minlength=size) for part in (places[: first.size], places[first.size :])))
+
+
+def _distance(first: NDArray[np.intp], second: NDArray[np.intp]) -> tuple[float, float]:
+    """The distance of two histograms over the same bins, and what noise alone exceeds in 1 of 20 cases."""
+    n, m = int(first.sum()), int(second.sum())
+    p, q = first / n, second / m
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
     freedom = max(1, int((middle > 0).sum()) - 1)
-    noise = chi2.ppf(0.95, freedom) * (1 / first.size + 1 / second.size) / 8 / np.log(2)
+    noise = chi2.ppf(0.95, freedom) * (1 / n + 1 / m) / 8 / np.log(2)
     return float(np.sqrt(max(divergence, 0.0))), float(np.sqrt(noise))
 
 
 def prediction_drift(reference: ArrayLike, current: ArrayLike, *, bound: float) -> Finding:
     """Whether predictions lie within `bound` of the reference's. The distance of small samples is noise, biased upward:
-    one over the bound that noise could explain is INCONCLUSIVE. Raises `BadInput` for no probabilities."""
+    one over the bound that noise could explain is INCONCLUSIVE. Raises `BadInput` for no predictions."""
     distance, noise = prediction_distance(reference, current)
+    return _drifted(distance, noise, reference, current, bound=bound, over="deciles")
+
+
+def class_drift(reference: ArrayLike, current: ArrayLike, *, bound: float) -> Finding:
+    """The same of predicted classes: whether they come about as often as on the holdout."""
+    distance, noise = class_distance(reference, current)
+    return _drifted(distance, noise, reference, current, bound=bound, over="classes")
+
+
+def _drifted(
+    distance: float, noise: float, reference: ArrayLike, current: ArrayLike, *, bound: float, over: str
+) -> Finding:
     n, m = np.asarray(reference).size, np.asarray(current).size
     opening = (
         f"The Jensen-Shannon distance of {count(m, 'prediction')} from {count(n, 'reference prediction')} is "
-        f"{number(distance)} (base 2, over deciles; noise alone reaches {number(noise)} in 1 of 20 cases)"
+        f"{number(distance)} (base 2, over {over}; noise alone reaches {number(noise)} in 1 of 20 cases)"
     )
     if distance <= bound:
         outcome, closing = Outcome.PASS, f", within the bound {number(bound)}."
@@ -121,13 +151,13 @@ def performance(
     return metric_findings(metrics, gates, code="monitor.performance", source="watched window")
 
 
-def _probabilities(values: ArrayLike, which: str) -> Floats:
+def _numbers(values: ArrayLike, which: str) -> Floats:
     found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or found.size == 0 or not ((found >= 0) & (found <= 1)).all():
+    if found.ndim != 1 or found.size == 0 or not np.isfinite(found).all():
         raise BadInput(
-            f"The {which} predictions are not a list of probabilities between 0 and 1.",
+            f"The {which} predictions are not a list of finite numbers.",
             value=found.shape,
-            hint="Give at least one, and the probability of class 1.",
+            hint="Give at least one, and one a row.",
         )
     return found
 

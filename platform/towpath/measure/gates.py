@@ -20,7 +20,9 @@ from towpath.measure.verdicts import Demand, Side, count, judge, number
 MIN_LATENCIES = 20  # a 95th percentile of fewer is their largest
 
 
-class _Options(TypedDict):
+class Options(TypedDict):
+    """How every interval of an evaluation is made."""
+
     confidence: float
     resamples: int
     seed: int
@@ -66,7 +68,7 @@ def evaluate(holdout: Holdout, gates: Gates, *, resamples: int = RESAMPLES, seed
             value=holdout.base_rate,
             hint="A training set of one class cannot be learnt from; check the label.",
         )
-    options = _Options(confidence=gates.confidence, resamples=resamples, seed=seed)
+    options = Options(confidence=gates.confidence, resamples=resamples, seed=seed)
     truth, chance = scored.labels, scored.probabilities
     metrics = measure(truth, chance, **options)
     baseline = gain(truth, chance, np.full(scored.n, holdout.base_rate), **options)
@@ -141,16 +143,7 @@ def baseline_finding(found: Gain, base_rate: float, gates: Gates) -> Finding:
 def champion_findings(found: Gain | None, gates: Gates) -> tuple[Finding, ...]:
     """Non-inferiority in ROC AUC and in log loss; without a champion, a PASS that says what it means."""
     if found is None:
-        return (
-            Finding(
-                code="eval.champion",
-                outcome=Outcome.PASS,
-                source="holdout",
-                reason="There is no champion yet, so there is nothing to be worse than. The candidate was compared "
-                "with the "
-                "base rate alone; the first promotion rests on that and on a person's reason.",
-            ),
-        )
+        return (no_champion("the base rate"),)
     ranking = Demand(
         code="eval.champion",
         what="The gain in ROC AUC over the champion",
@@ -169,6 +162,17 @@ def champion_findings(found: Gain | None, gates: Gates) -> tuple[Finding, ...]:
     return (
         judge(ranking, found.roc_auc, confidence=gates.confidence),
         judge(loss, found.log_loss, confidence=gates.confidence),
+    )
+
+
+def no_champion(baseline: str) -> Finding:
+    """The PASS of a candidate that there is nothing to compare with but a baseline."""
+    return Finding(
+        code="eval.champion",
+        outcome=Outcome.PASS,
+        source="holdout",
+        reason="There is no champion yet, so there is nothing to be worse than. The candidate was compared with "
+        f"{baseline} alone; the first promotion rests on that and on a person's reason.",
     )
 
 

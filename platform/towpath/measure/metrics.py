@@ -155,7 +155,7 @@ class Scored:
         return np.unique(np.searchsorted(ranked, cuts, side="left"))
 
 
-def _roc_auc(scored: Scored, counts: Floats) -> float:
+def roc_auc_of(scored: Scored, counts: Floats) -> float:
     """Mann-Whitney's statistic over pairs, ties counting half, rows as often as counted; NaN with one class only."""
     ranked = counts[scored.order]
     positive = ranked * scored.positives
@@ -175,12 +175,12 @@ def _brier(scored: Scored, counts: Floats) -> float:
     return float((counts[scored.order] * scored.residuals**2).sum() / scored.n)
 
 
-def _calibration(scored: Scored, counts: Floats) -> float:
+def calibration_error(scored: Scored, counts: Floats) -> float:
     """Expected calibration error over the sample's own bins."""
     return float(np.abs(np.add.reduceat(counts[scored.order] * scored.residuals, scored.bins)).sum() / scored.n)
 
 
-def _draws(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resampled(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each of n rows is drawn, `resamples` times: multinomial counts (n,) that sum to n."""
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
@@ -194,12 +194,12 @@ def _interval(draws: Floats, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _estimate(value: float, draws: Floats, n: int, confidence: float) -> Estimate:
+def estimated(value: float, draws: Floats, n: int, confidence: float) -> Estimate:
     low, high = _interval(draws, confidence)
     return Estimate(value=value, low=low, high=high, n=n)
 
 
-def _calibration_estimate(value: float, draws: Floats, scored: Scored, confidence: float) -> Estimate:
+def calibration_estimated(value: float, draws: Floats, scored: Scored, confidence: float) -> Estimate:
     reach = float(norm.ppf((1 + confidence) / 2) * np.nanstd(draws, ddof=1))
     low = max(0.0, value - _noise_floor(scored) - reach)
     return Estimate(value=value, low=low, high=min(1.0, value + reach), n=scored.n)
@@ -231,18 +231,18 @@ def measure(
     """
     scored = Scored.of(labels, probabilities)
     require_both_classes(scored, "the sample")
-    measures = (_roc_auc, _log_loss, _brier, _calibration)
+    measures = (roc_auc_of, _log_loss, _brier, calibration_error)
     whole = np.ones(scored.n)
     values = [compute(scored, whole) for compute in measures]
     draws = np.array(
-        [[compute(scored, counts) for compute in measures] for counts in _draws(scored.n, resamples, seed)]
+        [[compute(scored, counts) for compute in measures] for counts in resampled(scored.n, resamples, seed)]
     )
-    ranking, loss, brier = (_estimate(values[i], draws[:, i], scored.n, confidence) for i in range(3))
+    ranking, loss, brier = (estimated(values[i], draws[:, i], scored.n, confidence) for i in range(3))
     return Metrics(
         roc_auc=ranking,
         log_loss=loss,
         brier=brier,
-        calibration=_calibration_estimate(values[3], draws[:, 3], scored, confidence),
+        calibration=calibration_estimated(values[3], draws[:, 3], scored, confidence),
         positives=int(scored.labels.sum()),
     )
 
@@ -253,8 +253,8 @@ def roc_auc(
     """ROC AUC alone of probabilities (n,), for slices. Raises `BadInput` as `measure` does."""
     scored = Scored.of(labels, scores)
     require_both_classes(scored, "the sample")
-    draws = np.array([_roc_auc(scored, counts) for counts in _draws(scored.n, resamples, seed)])
-    return _estimate(_roc_auc(scored, np.ones(scored.n)), draws, scored.n, confidence)
+    draws = np.array([roc_auc_of(scored, counts) for counts in resampled(scored.n, resamples, seed)])
+    return estimated(roc_auc_of(scored, np.ones(scored.n)), draws, scored.n, confidence)
 
 
 def gain(
@@ -271,21 +271,21 @@ def gain(
     require_both_classes(scored, "the sample")
 
     def difference(counts: Floats) -> tuple[float, float]:
-        ranking = _roc_auc(scored, counts) - _roc_auc(reference, counts)
+        ranking = roc_auc_of(scored, counts) - roc_auc_of(reference, counts)
         return ranking, _log_loss(reference, counts) - _log_loss(scored, counts)
 
     ranking, loss = difference(np.ones(scored.n))
-    draws = np.array([difference(counts) for counts in _draws(scored.n, resamples, seed)])
+    draws = np.array([difference(counts) for counts in resampled(scored.n, resamples, seed)])
     return Gain(
-        roc_auc=_estimate(ranking, draws[:, 0], scored.n, confidence),
-        log_loss=_estimate(loss, draws[:, 1], scored.n, confidence),
+        roc_auc=estimated(ranking, draws[:, 0], scored.n, confidence),
+        log_loss=estimated(loss, draws[:, 1], scored.n, confidence),
     )
 
 
 def plain_roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """ROC AUC of any real scores (n,), without an interval; NaN when one class is absent."""
     truth, ranks = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    return _roc_auc(Scored(labels=truth, probabilities=ranks), np.ones(truth.size))
+    return roc_auc_of(Scored(labels=truth, probabilities=ranks), np.ones(truth.size))
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Bin, ...]:

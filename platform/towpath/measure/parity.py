@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from towpath.core.errors import BadInput
@@ -20,7 +21,9 @@ from towpath.measure.parity_rows import Row, Unusual, fits, frame_of, rows_of, u
 from towpath.measure.verdicts import count
 from towpath.ports import Runtime
 
-Answers = list[float | None]  # None: the row was refused
+Answer = float | list[float]  # one number, or one for each class
+Answers = list[Answer | None]  # None: the row was refused
+Score = Callable[[pd.DataFrame], NDArray[np.float64]]  # what scikit-learn answers a frame's rows, one each
 
 _BLOCK, _FEW = 4096, 16
 
@@ -30,27 +33,44 @@ class Reference:
     """What scikit-learn answers: on the holdout, and on rows with an unusual value."""
 
     rows: Sequence[Row]
-    expected: Sequence[float | None]
+    expected: Sequence[Answer | None]
     what: Sequence[str]
     holdout: int
+    scale: float = 1.0
+    """What a difference is divided by."""
+    width: int = 1
+    """Numbers that a row is answered with."""
 
     @property
     def compared(self) -> str:
         return f"{count(self.holdout)} of the holdout and {len(self.rows) - self.holdout:,} with an unusual value"
 
 
-def reference(model: Any, holdout: pd.DataFrame, *, columns: Sequence[str], types: Mapping[str, str]) -> Reference:
+def reference(
+    model: Any,
+    holdout: pd.DataFrame,
+    *,
+    columns: Sequence[str],
+    types: Mapping[str, str],
+    score: Score | None = None,
+    scaled: bool = False,
+    width: int = 1,
+) -> Reference:
     """scikit-learn's own answers. The holdout is given to it as it is, as when the model was evaluated.
+
+    `score` asks the model; by default for the probability of class 1. `scaled`: differences are told in standard
+    deviations of the holdout's answers, for a regression, whose unit is any. `width`: numbers of each answer.
 
     Text for a number, or a number for text, counts as refused, though pandas would read "12" as 12.
     """
+    asked: Score = score or (lambda frame: model.predict_proba(frame)[:, 1])
     odd: tuple[Unusual, ...] = unusual(model, holdout, columns, types)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):  # sklearn overflows before it refuses
-        known = model.predict_proba(holdout[list(columns)])[:, 1].tolist() if len(holdout) else []
+        known = asked(holdout[list(columns)]).tolist() if len(holdout) else []
         fitting = [one.row for one in odd if fits(one.row, columns, types)]
         answered = iter(
             answers(
-                lambda rows: model.predict_proba(frame_of(rows, columns, types))[:, 1].tolist(),
+                lambda rows: asked(frame_of(rows, columns, types)).tolist(),
                 fitting,
                 refusal=ValueError,
             )
@@ -61,10 +81,14 @@ def reference(model: Any, holdout: pd.DataFrame, *, columns: Sequence[str], type
         expected=[*known, *strange],
         what=[*(f"holdout row {number}" for number in range(len(holdout))), *(one.what for one in odd)],
         holdout=len(holdout),
+        width=width,
+        scale=(float(np.std(known)) or 1.0) if scaled and known else 1.0,
     )
 
 
-def answers(score: Callable[[Sequence[Row]], list[float]], rows: Sequence[Row], *, refusal: type[Exception]) -> Answers:
+def answers(
+    score: Callable[[Sequence[Row]], Sequence[Answer]], rows: Sequence[Row], *, refusal: type[Exception]
+) -> Answers:
     """What `score` answers each row. A block that is refused is halved, and a small one gone through row by row."""
     if not rows:
         return []
@@ -91,11 +115,12 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
     A row that only one of the two refuses counts as a difference of 1. No holdout row is INCONCLUSIVE. The measured
     value differs in its last digits from machine to machine, so it is recorded and not digested.
     """
-    found = answers(runtime.predict, truth.rows, refusal=BadInput)
-    gaps = np.array([_gap(one, two) for one, two in zip(truth.expected, found, strict=True)])
+    found = answers(lambda rows: _regrouped(runtime.predict(rows), truth.width), truth.rows, refusal=BadInput)
+    gaps = np.array([_gap(one, two, truth.scale) for one, two in zip(truth.expected, found, strict=True)])
     worst = int(np.argmax(gaps)) if len(gaps) else 0
     gap = float(gaps[worst]) if len(gaps) else 0.0
     apart = int((gaps > tolerance).sum())
+    what = "probabilities" if truth.scale == 1.0 else "predictions (in standard deviations of them)"
     if not truth.holdout:
         outcome, reason = Outcome.INCONCLUSIVE, f"{runtime.kind}: there is no holdout row to compare on"
     elif apart:
@@ -106,7 +131,7 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
         )
     else:
         outcome = Outcome.PASS
-        reason = f"{runtime.kind} gives scikit-learn's probabilities within {gap:.1e} on {truth.compared}"
+        reason = f"{runtime.kind} gives scikit-learn's {what} within {gap:.1e} on {truth.compared}"
     return Finding(
         code="register.parity",
         outcome=outcome,
@@ -121,12 +146,25 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
     )
 
 
-def _gap(expected: float | None, found: float | None) -> float:
+def _regrouped(answered: list[float], width: int) -> Sequence[Answer]:
+    """What was answered row by row: of a multiclass model, the numbers of a row follow on those of the row before."""
+    if width == 1:
+        return answered
+    return [answered[begin : begin + width] for begin in range(0, len(answered), width)]
+
+
+def _gap(expected: Answer | None, found: Answer | None, scale: float) -> float:
     if expected is None or found is None:
         return 0.0 if expected is found else 1.0
-    gap = abs(expected - found)
+    if isinstance(expected, list) or isinstance(found, list):
+        one, two = np.atleast_1d(expected), np.atleast_1d(found)
+        gap = float(np.max(np.abs(one - two))) if one.shape == two.shape else 1.0
+    else:
+        gap = abs(expected - found) / scale
     return gap if gap == gap else 1.0
 
 
-def _said(answer: float | None) -> str:
-    return "refuses it" if answer is None else f"says {answer:.9g}"
+def _said(answer: Answer | None) -> str:
+    if answer is None:
+        return "refuses it"
+    return f"says {', '.join(f'{one:.9g}' for one in np.atleast_1d(answer))}"

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
 from towpath.core.errors import BadInput
+from towpath.measure.groups import LossGroup
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Bin, Metrics, Scored, reliability
 from towpath.measure.plots_style import BLUE, GREY, INK, ORANGE, RED, clean, figure, save, short, title
@@ -116,7 +117,7 @@ def _draw_curve(axes: Any, labels: ArrayLike, probabilities: ArrayLike, colour: 
     axes.plot(false[keep], true[keep], color=colour, linewidth=1.8, label=label)
 
 
-def importances(path: Path, found: Sequence[Importance]) -> Path:
+def importances(path: Path, found: Sequence[Importance], *, what: str = "log loss") -> Path:
     """Permutation importance as bars with one standard deviation over the repeats, the most important on top."""
     if not found:
         raise BadInput("There is no importance to draw.", hint="Give at least one model input.")
@@ -138,19 +139,24 @@ def importances(path: Path, found: Sequence[Importance]) -> Path:
         axes.set_yticks(range(len(shown)), [short(item.column) for item in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel("increase in log loss when shuffled (nats), ± 1 sd")
+        unit = "nats" if what == "log loss" else ""
+        axes.set_xlabel(f"increase in {what} when shuffled{f' ({unit})' if unit else ''}, ± 1 sd")
         more = f", the first {len(shown)} of {len(found)}" if len(found) > len(shown) else ""
         best = found[0]
-        title(axes, "Permutation importance", f"Strongest: {short(best.column)}, +{number(best.increase)} nats{more}")
+        title(
+            axes,
+            "Permutation importance",
+            f"Strongest: {short(best.column)}, +{number(best.increase)}{unit and f' {unit}'}{more}",
+        )
         clean(axes, grid="x")
         return drawn
 
     return save(draw, path)
 
 
-def groups(path: Path, found: Sequence[Group]) -> Path:
-    """Each judged group's ROC AUC with its interval, against its column's bound; a panel for each slice column."""
-    judged = [group for group in found if group.roc_auc is not None]
+def groups(path: Path, found: Sequence[Group | LossGroup]) -> Path:
+    """Each judged group's ROC AUC or loss with its interval, against its column's bound; a panel a slice column."""
+    judged = [group for group in found if group.estimate is not None]
     columns = list(dict.fromkeys(group.by for group in found))
     if not judged:
         raise BadInput("No group is large enough to draw.", value=len(found), hint="See the eval.slice findings.")
@@ -163,35 +169,42 @@ def groups(path: Path, found: Sequence[Group]) -> Path:
         rows = drawn.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         for axes, (name, members) in zip(rows, panels, strict=True):
             _draw_groups(axes, name, members)
-        missed = sum(1 for group in judged if group.roc_auc is not None and group.roc_auc.low < group.bound)
+        missed = sum(1 for group in judged if not group.met)
         verdict = f"{missed} do not meet their bound" if missed else "all meet their bound"
         unjudged = len(found) - len(judged)
         small = f"; {unjudged} too small to judge" if unjudged else ""
+        what, end = ("ROC AUC", "lower") if isinstance(judged[0], Group) else (judged[0].measure, "upper")
         title(
-            rows[0], "Slices", f"{count(len(judged), 'group')} judged, {verdict} with the interval's lower end{small}"
+            rows[0], "Slices", f"{count(len(judged), 'group')} judged, {verdict} with the interval's {end} end{small}"
         )
-        rows[-1].set_xlabel("ROC AUC and its interval")
+        rows[-1].set_xlabel(f"{what} and its interval")
         drawn.align_ylabels(rows)
         return drawn
 
     return save(draw, path)
 
 
-def _worst(members: Sequence[Group]) -> list[Group]:
+def _worst(members: Sequence[Group | LossGroup]) -> list[Group | LossGroup]:
     """All members, or when there are too many to read those that come nearest to the bound."""
-    ends = sorted(group.roc_auc.low for group in members if group.roc_auc is not None)
+    ends = sorted(_room(group) for group in members if group.estimate is not None)
     if len(ends) <= _MOST_GROUPS:
         return list(members)
-    return [group for group in members if group.roc_auc is not None and group.roc_auc.low <= ends[_MOST_GROUPS - 1]]
+    return [group for group in members if group.estimate is not None and _room(group) <= ends[_MOST_GROUPS - 1]]
 
 
-def _draw_groups(axes: Any, name: str, members: Sequence[Group]) -> None:
+def _room(group: Group | LossGroup) -> float:
+    """How far the unfavourable end is on the right side of the bound."""
+    assert group.estimate is not None
+    return group.estimate.low - group.bound if isinstance(group, Group) else group.bound - group.estimate.high
+
+
+def _draw_groups(axes: Any, name: str, members: Sequence[Group | LossGroup]) -> None:
     places = np.arange(len(members))[::-1]
     for place, group in zip(places, members, strict=True):
-        estimate = group.roc_auc
+        estimate = group.estimate
         if estimate is None:
             continue
-        colour = BLUE if estimate.low >= group.bound else ORANGE if estimate.value >= group.bound else RED
+        colour = BLUE if group.met else ORANGE if group.nearly else RED
         axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([estimate.value], [place], "o", color=colour, markersize=4.5)
     axes.axvline(members[0].bound, color=INK, linewidth=1, linestyle="--")

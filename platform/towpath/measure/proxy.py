@@ -131,7 +131,7 @@ def _aspects(column: pd.Series[Any], truth: Floats, folds: NDArray[np.intp]) -> 
         return
     numbers = as_numbers(column)
     if numbers is None:
-        codes = _codes(column, missing)
+        codes = codes_of(column, missing)
         if int(codes.max()) > 0:
             yield plain_roc_auc(truth, _rates(codes, truth, folds)), "target rate by value", truth.size
         return
@@ -143,7 +143,7 @@ def _aspects(column: pd.Series[Any], truth: Floats, folds: NDArray[np.intp]) -> 
         yield plain_roc_auc(truth, _rates(codes, truth, folds)), "target rate by twentieths", truth.size
 
 
-def _codes(column: pd.Series[Any], missing: NDArray[np.bool_]) -> NDArray[np.intp]:
+def codes_of(column: pd.Series[Any], missing: NDArray[np.bool_]) -> NDArray[np.intp]:
     """A number (n,) for each distinct value, missing ones sharing the last."""
     codes = np.unique(column.astype("object").astype(str).to_numpy(dtype=np.str_), return_inverse=True)[1].astype(
         np.intp

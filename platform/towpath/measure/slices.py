@@ -37,6 +37,20 @@ class Group:
     def name(self) -> str:
         return f"{self.by}={self.value}"
 
+    @property
+    def estimate(self) -> Estimate | None:
+        return self.roc_auc
+
+    @property
+    def met(self) -> bool:
+        """Whether the interval's lower end meets the bound."""
+        return self.roc_auc is not None and self.roc_auc.low >= self.bound
+
+    @property
+    def nearly(self) -> bool:
+        """Whether the estimate does, at least."""
+        return self.roc_auc is not None and self.roc_auc.value >= self.bound
+
 
 def labelled(values: ArrayLike) -> NDArray[np.str_]:
     """The groups' names (n,): whole numbers without a decimal point, missing values as `(missing)`."""
@@ -51,7 +65,7 @@ def _label(value: object) -> str:
     return str(value)
 
 
-def _natural(value: str) -> tuple[int, float, str]:
+def natural(value: str) -> tuple[int, float, str]:
     """Numbers by size, then words by letter, `(missing)` last."""
     if value == MISSING:
         return 2, 0.0, value
@@ -88,7 +102,7 @@ def measure_slices(
             raise BadInput(f"Slice column {part.by!r} has {labels.size} values for {scored.n} rows.", value=part.by)
         groups += [
             _group(scored, part, value, labels == value, confidence, resamples, seed)
-            for value in sorted(set(labels.tolist()), key=_natural)
+            for value in sorted(set(labels.tolist()), key=natural)
         ]
     return tuple(groups)
 

@@ -41,6 +41,8 @@ class TrainingRun:
     dataset_digest: str
     environment: Mapping[str, str]
     children: Sequence[tuple[str, Mapping[str, str], Mapping[str, float]]] = ()
+    model_type: str = "classifier"
+    """As MLflow calls it."""
 
 
 class Models(Protocol):

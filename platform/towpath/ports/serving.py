@@ -16,7 +16,10 @@ class Runtime(Protocol):
     inline: bool
 
     def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
-        """The probability of class 1 of each row; a row holds text, numbers or None in the order of `columns`."""
+        """The probability of class 1 of each row, or a regression's number.
+
+        A row holds text, numbers or None in the order of `columns`.
+        """
         ...
 
     async def predict_apart(self, rows: Sequence[Sequence[object]]) -> list[float]:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from towpath.core.evidence import Candidate, Outcome, Severity
 from towpath.core.gates import Stage
-from towpath.measure.gates import cheaper_finding
-from towpath.measure.metrics import measure
+from towpath.stages import judging
 from towpath.stages.compile import Served, compiled
+from towpath.stages.scoring import Scoring
 from towpath.stages.serving import CHEAPER
 from towpath.stages.supply import refused
 from towpath.stages.train import CHECK_ROWS, fitted, ordered
@@ -27,32 +27,37 @@ def cheaper(candidate: Candidate, work: Work, *, holdout: pd.DataFrame, folder: 
     charter = work.project.charter
     if charter.serving.cheaper is None:
         return None
+    scoring = Scoring.of(candidate.entry(Stage.TRAIN))
     facts: Any = candidate.entry(Stage.TRAIN).facts
     columns, types = list(facts["inputs"]), dict(facts["types"])
     rows = ordered(work.ports.objects.fetch(candidate.entry(Stage.FEATURIZE).subject("features", "train").digest))
     params, seed = dict(charter.serving.cheaper), charter.training.seed
-    model = fitted(work.project.fit(), rows[columns], rows[charter.training.target], params, seed)
+    model = fitted(work.project.fit(), rows[columns], rows[charter.training.target], params, seed, scoring)
     example = rows[columns].head(CHECK_ROWS)
     saved = folder / "saved"
-    work.ports.models.save(model, example=example, prediction=model.predict_proba(example)[:, 1], folder=saved)
+    work.ports.models.save(model, example=example, prediction=scoring.checked(model, example), folder=saved)
     read = work.ports.supply.scanner.inspect(saved, subject=f"{CHEAPER}model")
     if refused(read):
         left = tuple(item.model_copy(update={"severity": Severity.WARNING}) for item in read)
         return Served(kind=f"{CHEAPER}none", file=None, findings=left)
     model = work.ports.models.load(saved)
     served = compiled(
-        model, saved, holdout=holdout, columns=columns, types=types, work=work, folder=folder / "compiled"
+        model,
+        saved,
+        holdout=holdout,
+        columns=columns,
+        types=types,
+        work=work,
+        folder=folder / "compiled",
+        scoring=scoring,
     )
     judged: Any = candidate.entry(Stage.EVALUATE).facts["metrics"]
-    finding = cheaper_finding(
-        measure(
-            holdout[charter.training.target],
-            model.predict_proba(holdout[columns])[:, 1],
-            confidence=charter.gates.confidence,
-            seed=seed,
-        ),
-        float(judged["log_loss"]["value"]),
+    finding = judging.cheaper(
+        scoring.labels(holdout[charter.training.target]),
+        scoring.scores(model, holdout[columns]),
+        judged,
         charter.gates,
+        seed=seed,
     )
     named = [one.model_copy(update={"subject": f"{CHEAPER}{one.subject}"}) for one in served.findings]
     good = finding.outcome is Outcome.PASS

@@ -117,7 +117,7 @@ def _entry(project: Project) -> None:
         raise DeclarationError(
             f"training.entry: {entry} cannot be called as fit(frame, target, params=…, seed=…): {error}.",
             value=entry,
-            hint="def fit(frame, target, *, params, seed): … returns a fitted classifier.",
+            hint="def fit(frame, target, *, params, seed): … returns the fitted model.",
         ) from error
     except ValueError as error:  # a builtin without a signature
         raise BadInput(f"training.entry: {entry} is no plain function: {error}.", value=entry) from error

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.core.task import Task
 from towpath.measure.parity import parity, reference
+from towpath.stages.scoring import Scoring
 from towpath.stages.supply import refused
 from towpath.stages.work import Work
 
@@ -41,6 +43,7 @@ def compiled(
     types: Mapping[str, str],
     work: Work,
     folder: Path,
+    scoring: Scoring,
 ) -> Served:
     """Convert the model in every known way, measure each, and take the first that passes. A conversion that the scanner
     refuses is left out, unopened.
@@ -48,7 +51,15 @@ def compiled(
     `saved` is the model's verified folder: scikit-learn serves from it when no conversion passes, which a finding says.
     """
     runtimes, tolerance = work.ports.runtimes, work.project.charter.serving.parity_tolerance
-    truth = reference(model, holdout, columns=columns, types=types)
+    truth = reference(
+        model,
+        holdout,
+        columns=columns,
+        types=types,
+        score=lambda rows: scoring.scores(model, rows),
+        width=scoring.width,
+        scaled=scoring.task is Task.REGRESSION,
+    )
     findings: list[Finding] = []
     found: tuple[str, Path] | None = None
     for one in runtimes.compile(model, columns=columns, types=types, folder=folder):

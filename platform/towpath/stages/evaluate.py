@@ -8,22 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
-from towpath.measure import gates, importance, leakage, plots, proxy, skew
-from towpath.measure.gates import Evaluation, Holdout
+from towpath.measure import importance, leakage, plots, skew
 from towpath.measure.importance import Importance
+from towpath.stages import judging
 from towpath.stages.attested import require_attested
+from towpath.stages.judging import Asked, Judged
+from towpath.stages.scoring import Scores, Scoring
 from towpath.stages.train import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, enter, write
 
 LATENCY_ROWS = 200
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class _Judged:
     model: Any
     champion: Any | None
     champion_columns: list[str]
+    scoring: Scoring
+    champion_scoring: Scoring
 
 
 def evaluate(candidate: Candidate, work: Work) -> Candidate:
@@ -68,10 +70,10 @@ def _fetch(candidate: Candidate, rival: ChampionRecord | None, work: Work, folde
     entry = candidate.entry(Stage.TRAIN)
     work.progress.step("the model, verified")
     model = work.ports.models.load(work.ports.models.verified(trained(entry), target=folder / "model"))
-    champion_model, champion_columns = None, []
+    champion_model, champion_columns, champion_scoring = None, [], Scoring.of(entry)
     if rival is not None:
         before = rival.candidate.entry(Stage.TRAIN)
-        champion_columns = _listed(before.facts["inputs"])
+        champion_columns, champion_scoring = _listed(before.facts["inputs"]), Scoring.of(before)
         work.progress.step("the champion, verified")
         require_attested(work.ports.ledger, work.ports.keys, rival.candidate)
         champion_model = work.ports.models.load(work.ports.models.verified(trained(before), target=folder / "champion"))
@@ -82,48 +84,53 @@ def _fetch(candidate: Candidate, rival: ChampionRecord | None, work: Work, folde
         model=model,
         champion=champion_model,
         champion_columns=champion_columns,
+        scoring=Scoring.of(entry),
+        champion_scoring=champion_scoring,
     )
 
 
 def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candidate:
     charter = work.project.charter
-    target = judged.holdout[charter.training.target].to_numpy()
-    scores = _scores(judged.model, judged.holdout[judged.columns])
+    bounds, seed, name = charter.gates, charter.training.seed, charter.training.target
+    target = judged.scoring.labels(judged.holdout[name])
+    scores = judged.scoring.scores(judged.model, judged.holdout[judged.columns])
     rival, comparable = _champion_scores(judged)
     work.progress.step("metrics, slices, champion")
-    evaluation = gates.evaluate(
-        Holdout(
+    evaluation = judging.judge(
+        Asked(
             labels=target,
-            candidate=scores,
-            champion=rival,
-            base_rate=float(judged.train[charter.training.target].mean()),
+            scores=scores,
+            rival=rival,
+            trained=judged.scoring.labels(judged.train[name]),
+            classes=judged.scoring.classes,
             columns={
-                part.by: judged.holdout[part.by].to_numpy()
-                for part in charter.gates.slices
-                if part.by in judged.holdout
+                part.by: judged.holdout[part.by].to_numpy() for part in bounds.slices if part.by in judged.holdout
             },
-            latencies_ms=_latencies(judged.model, judged.holdout[judged.columns]),
+            latencies_ms=_latencies(judged, judged.holdout[judged.columns]),
         ),
-        charter.gates,
-        seed=charter.training.seed,
+        bounds,
+        seed=seed,
     )
     work.progress.step("leakage")
     findings = [*evaluation.findings, *comparable, *_leakage(begun.candidate, judged, target, work)]
     work.progress.step("importance")
     ranked = importance.importance(
-        lambda rows: _scores(judged.model, rows), judged.holdout[judged.columns], target, seed=charter.training.seed
+        lambda rows: judged.scoring.scores(judged.model, rows),
+        judged.holdout[judged.columns],
+        target,
+        seed=seed,
+        losses=judging.losses(bounds),
     )
     work.progress.step("plots")
-    pictures = _plots(evaluation, ranked, judged, scores, work, folder)
+    pictures = _plots(evaluation, ranked, work, folder)
     predictions = folder / "predictions.parquet"
-    pd.DataFrame(
-        {charter.features.row_id: judged.holdout[charter.features.row_id], "label": target, "score": scores}
-    ).to_parquet(predictions, index=False)
+    rows = {charter.features.row_id: judged.holdout[charter.features.row_id], "label": judged.holdout[name].to_numpy()}
+    pd.DataFrame({**rows, **judged.scoring.columns(scores)}).to_parquet(predictions, index=False)
     entry = compose(
         begun,
         subjects=[work.store("predictions", "holdout", predictions, rows=len(scores))],
         findings=findings,
-        facts=_facts(evaluation, ranked),
+        facts={**judging.recorded(evaluation), "importance": [asdict(item) for item in ranked]},
         attachments=work.attach(*pictures),
     )
     return write(begun, entry, work)
@@ -137,12 +144,7 @@ def _leakage(candidate: Candidate, judged: _Judged, target: NDArray[Any], work: 
     )
     both = pd.concat([judged.train, judged.holdout], ignore_index=True)
     return [
-        *proxy.target_proxy(
-            judged.holdout[judged.columns],
-            target,
-            bound=charter.gates.single_feature_roc_auc,
-            seed=charter.training.seed,
-        ),
+        *judging.target_proxy(judged.holdout[judged.columns], target, charter.gates, seed=charter.training.seed),
         *leakage.future_feature(both),
         *leakage.overlap(judged.train, judged.holdout, row_id=charter.features.row_id),
         *skew.skew(offline, online, tolerance=1e-6),
@@ -152,31 +154,28 @@ def _leakage(candidate: Candidate, judged: _Judged, target: NDArray[Any], work: 
 def _champion_scores(judged: _Judged) -> tuple[Scores | None, list[Finding]]:
     if judged.champion is None:
         return None, []
+    if judged.champion_scoring != judged.scoring:
+        task = judged.champion_scoring.task.value
+        return None, [_incomparable("task", f"the champion is a {task} model, so the two cannot be compared")]
     missing = [name for name in judged.champion_columns if name not in judged.holdout]
     if missing:
-        return None, [
-            Finding(
-                code="eval.champion",
-                outcome=Outcome.INCONCLUSIVE,
-                subject="inputs",
-                reason=f"the champion reads {', '.join(missing)}, which the candidate's features no longer hold",
-            )
-        ]
-    return _scores(judged.champion, judged.holdout[judged.champion_columns]), []
+        why = f"the champion reads {', '.join(missing)}, which the candidate's features no longer hold"
+        return None, [_incomparable("inputs", why)]
+    return judged.scoring.scores(judged.champion, judged.holdout[judged.champion_columns]), []
 
 
-def _scores(model: Any, rows: pd.DataFrame) -> Scores:
-    return np.asarray(model.predict_proba(rows)[:, 1], dtype=np.float64)
+def _incomparable(subject: str, reason: str) -> Finding:
+    return Finding(code="eval.champion", outcome=Outcome.INCONCLUSIVE, subject=subject, reason=reason)
 
 
-def _latencies(model: Any, rows: pd.DataFrame) -> list[float]:
+def _latencies(judged: _Judged, rows: pd.DataFrame) -> list[float]:
     """Milliseconds of one prediction each, on single rows and one thread as when serving, after a warm-up of ten."""
     times = []
     with threadpool_limits(limits=1):
         for number in range(min(len(rows), LATENCY_ROWS + 10)):
             row = rows.iloc[[number]]
             begun = time.perf_counter()
-            model.predict_proba(row)
+            judged.scoring.scores(judged.model, row)
             times.append((time.perf_counter() - begun) * 1e3)
     return times[10:]
 
@@ -186,34 +185,10 @@ def _listed(value: object) -> list[str]:
     return [str(item) for item in value]
 
 
-def _facts(evaluation: Evaluation, ranked: Sequence[Importance]) -> dict[str, Any]:
-    metrics = evaluation.metrics
-    shown = {
-        name: asdict(item)
-        for name, item in (
-            ("roc_auc", metrics.roc_auc),
-            ("log_loss", metrics.log_loss),
-            ("brier", metrics.brier),
-            ("calibration", metrics.calibration),
-        )
-    }
-    return {
-        "metrics": shown,
-        "groups": [asdict(group) for group in evaluation.groups],
-        "importance": [asdict(item) for item in ranked],
-    }
-
-
-def _plots(
-    evaluation: Evaluation, ranked: Sequence[Importance], judged: _Judged, scores: Scores, work: Work, folder: Path
-) -> list[Path]:
-    bounds = work.project.charter.gates
-    target = judged.holdout[work.project.charter.training.target].to_numpy()
-    pictures = [
-        plots.calibration(folder / "calibration.png", target, scores, evaluation.metrics, bound=bounds.calibration),
-        plots.roc(folder / "roc.png", target, scores, evaluation.metrics, bound=bounds.roc_auc),
-        plots.importances(folder / "importance.png", ranked),
-    ]
-    if any(group.roc_auc is not None for group in evaluation.groups):
+def _plots(evaluation: Judged, ranked: Sequence[Importance], work: Work, folder: Path) -> list[Path]:
+    pictures = evaluation.draw(folder)
+    what = judging.loss_name(work.project.charter.gates)
+    pictures.append(plots.importances(folder / "importance.png", ranked, what=what))
+    if any(group.estimate is not None for group in evaluation.groups):
         pictures.append(plots.groups(folder / "slices.png", evaluation.groups))
     return pictures

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from towpath.core.errors import NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
 from towpath.measure import drift
+from towpath.stages import judging
 from towpath.stages.attested import require_attested
+from towpath.stages.scoring import Scoring
 from towpath.stages.train import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
 
@@ -50,14 +51,17 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
     work.progress.step("the champion, verified")
     require_attested(work.ports.ledger, work.ports.keys, found.candidate)
     model = work.ports.models.load(work.ports.models.verified(trained(made), target=folder / "model"))
-    scores = np.asarray(model.predict_proba(current[columns])[:, 1], dtype=np.float64)
+    scoring = Scoring.of(made)
+    scores = scoring.scores(model, current[columns])
     work.progress.step("drift report")
     report = work.ports.drift.compare(reference_file, current_file, columns=columns, folder=folder)
     work.progress.step("performance")
     findings = [
         *drift.findings(report, share=charter.monitoring.drift_share, rows=len(current)),
-        drift.prediction_drift(judged["score"], scores, bound=charter.monitoring.prediction_distance),
-        *drift.performance(current[charter.training.target], scores, charter.gates, seed=charter.training.seed),
+        judging.prediction_drift(judged, scoring.columns(scores), bound=charter.monitoring.prediction_distance),
+        *judging.performance(
+            scoring.labels(current[charter.training.target]), scores, charter.gates, seed=charter.training.seed
+        ),
         _quality(begun.candidate),
     ]
     entry = compose(

@@ -19,16 +19,26 @@ from towpath.measure import card
 from towpath.measure.card import CardData, Cite, Feature, Figure, Judged, Plot, Table
 from towpath.measure.importance import Importance
 from towpath.measure.metrics import Estimate
-from towpath.measure.slices import Group
 from towpath.project import environment
+from towpath.stages import judging
 from towpath.stages.attest import Attesting, attest, attest_first, sign
 from towpath.stages.cheaper import cheaper
 from towpath.stages.compile import Served, compiled
+from towpath.stages.scoring import Scoring
 from towpath.stages.supply import refused
 from towpath.stages.train import trained
 from towpath.stages.work import Work, begin, compose, write
 
-METRICS = {"roc_auc": "ROC AUC", "log_loss": "Log loss", "brier": "Brier score", "calibration": "Calibration error"}
+METRICS = {
+    "roc_auc": "ROC AUC",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "calibration": "Calibration error",
+    "accuracy": "Accuracy",
+    "rmse": "Root mean squared error",
+    "mae": "Mean absolute error",
+    "r2": "R²",
+}
 _UNITS = {"log_loss": "nats"}
 _RUNTIMES = "3"  # of the compiled form, frozen terms and scan; another number registers every candidate anew
 
@@ -130,6 +140,7 @@ def _served(candidate: Candidate, work: Work, saved: Path, folder: Path) -> _Mad
         types=dict(facts["types"]),
         work=work,
         folder=folder / "compiled",
+        scoring=Scoring.of(candidate.entry(Stage.TRAIN)),
     )
     second = cheaper(candidate, work, holdout=holdout, folder=folder / "cheaper")
     last = model.steps[-1][1] if hasattr(model, "steps") else model  # of a pipeline, the estimator
@@ -201,12 +212,11 @@ def _data(
                 cite=cites[Stage.EVALUATE],
             )
             for name in METRICS
+            if name in facts["metrics"]
         ],
         evaluated_at=cites[Stage.EVALUATE],
-        groups=[
-            Group(**{**group, "roc_auc": Estimate(**group["roc_auc"]) if group["roc_auc"] else None})
-            for group in facts["groups"]
-        ],
+        groups=[judging.group_of(group) for group in facts["groups"]],
+        loss=judging.loss_name(work.project.charter.gates),
         importances=[Importance(**item) for item in facts["importance"]],
         findings=[
             Judged(finding=finding, cite=cites[entry.stage])

@@ -148,6 +148,7 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
     found = None
     if current is not None:
         require_crowned(ledger, current.decision)
+        _require_one_number(current.candidate)
         found = approved(current.candidate)
     if rollout is None or found is None:
         head.require_whole_for(ledger, _who(found, None, None))
@@ -191,9 +192,22 @@ def standing_before(ledger: Ledger, project: str) -> Iterator[Approved]:
         seen.add(record.body["digest"])
         try:
             require_crowned(ledger, record)
+            before = approved(candidate_of(ledger, project, str(record.body["digest"])))
         except Denied:
             continue
-        yield approved(candidate_of(ledger, project, str(record.body["digest"])))
+        yield before
+
+
+def _require_one_number(candidate: Candidate) -> None:
+    """Raises `Denied` for a model that answers with a number for each class: gateway and batch write one a row."""
+    classes: Any = candidate.entry(Stage.TRAIN).facts.get("classes", ())
+    if classes:
+        raise Denied(
+            f"{candidate.id} is a multiclass model of {len(classes)} classes, which is registered and watched, but "
+            "not served: an answer is one number.",
+            value=candidate.id,
+            hint="Load it from the registry (MLflow) to score rows, or train a binary model for each class.",
+        )
 
 
 def _who(*approved: Approved | None) -> tuple[str | None, ...]:

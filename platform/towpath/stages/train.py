@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import log_loss, roc_auc_score
 
 from towpath.core import digest as digests
 from towpath.core import names
-from towpath.core.charter import Metric
 from towpath.core.errors import BadInput, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import Stage
+from towpath.core.task import Task
+from towpath.measure import targets
 from towpath.ports import ModelRun, TrainingRun
 from towpath.project import environment, environment_digest
+from towpath.stages.scoring import Scoring
 from towpath.stages.work import Begun, Work, begin, compose, write
 
 INNER_SHARE = 0.8  # of the training rows, by time, fit a sweep's trials; the rest choose among them
@@ -41,7 +42,7 @@ def train(candidate: Candidate, work: Work) -> Candidate:
     frame = ordered(dataset)
     columns = model_columns(work, candidate)
     target = frame[training.target]
-    finding = _target(training.target, target)
+    finding = targets.finding(training.target, target, training.task)
     if finding.outcome is not Outcome.PASS:
         return write(begun, compose(begun, findings=[finding]), work)
     return _train(begun, work, frame[columns], target, finding, dataset=dataset, dataset_digest=subject.digest)
@@ -69,23 +70,23 @@ def _train(
     dataset_digest: str,
 ) -> Candidate:
     training = work.project.charter.training
-    fit = work.project.fit()
+    fit, scoring = work.project.fit(), Scoring(task=training.task, classes=targets.classes(target, training.task))
     cut = int(len(inputs) * INNER_SHARE)
     trials: list[tuple[dict[str, Any], dict[str, float]]] = []
     for number, params in enumerate(training.sweep, start=1):
         work.progress.step(f"trial {number} of {len(training.sweep)}")
-        trials.append((dict(params), _trial(fit, inputs, target, cut, dict(params), training.seed)))
-    sign = 1 if training.select is Metric.LOG_LOSS else -1
+        trials.append((dict(params), _trial(fit, inputs, target, cut, dict(params), training.seed, scoring)))
+    sign = -1 if training.select.higher_is_better else 1
     best = min(range(len(trials)), key=lambda item: sign * trials[item][1][training.select.value])
     params = trials[best][0]
     work.progress.step("fit on the whole window")
-    model = fitted(fit, inputs, target, params, training.seed)
+    model = fitted(fit, inputs, target, params, training.seed, scoring)
     with work.scratch() as folder:
         saved = folder / "model"
         example = inputs.head(CHECK_ROWS)
-        before = _scores(model, example)
+        before = scoring.checked(model, example)
         model_digest = work.ports.models.save(model, example=example, prediction=before, folder=saved)
-        after = _scores(work.ports.models.load(saved), example)
+        after = scoring.checked(work.ports.models.load(saved), example)
         work.progress.step("tracking")
         run = work.ports.models.log(
             _run(
@@ -102,29 +103,29 @@ def _train(
         begun,
         subjects=subjects,
         findings=[checked, _roundtrip(before, after)],
-        facts=_facts(params, trials, inputs, target),
+        facts=_facts(params, trials, inputs, target, scoring),
         notes=_notes(run, work),
     )
     return write(begun, entry, work)
 
 
 def _trial(
-    fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], cut: int, params: dict[str, Any], seed: int
+    fit: Any,
+    inputs: pd.DataFrame,
+    target: pd.Series[Any],
+    cut: int,
+    params: dict[str, Any],
+    seed: int,
+    scoring: Scoring,
 ) -> dict[str, float]:
-    model = fitted(fit, inputs.iloc[:cut], target.iloc[:cut], params, seed)
-    truth = target.iloc[cut:]
-    if truth.nunique() < 2:
-        raise BadInput(
-            "The newest fifth of the training window holds one class only, so a sweep cannot choose.",
-            value=str(truth.iloc[0]),
-            hint="Widen training.span.",
-        )
-    scores = _scores(model, inputs.iloc[cut:])
-    return {"log_loss": float(log_loss(truth, scores)), "roc_auc": float(roc_auc_score(truth, scores))}
+    model = fitted(fit, inputs.iloc[:cut], target.iloc[:cut], params, seed, scoring)
+    return targets.trial(scoring.labels(target.iloc[cut:]), scoring.checked(model, inputs.iloc[cut:]), scoring.task)
 
 
-def fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[str, Any], seed: int) -> Any:
-    """What the project's `fit` makes of the rows. Raises `BadInput` when it fails or makes no classifier."""
+def fitted(
+    fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[str, Any], seed: int, scoring: Scoring
+) -> Any:
+    """What the project's `fit` makes of the rows. Raises `BadInput` when it fails or makes no model of the task."""
     try:
         model = fit(inputs, target, params=params, seed=seed)
     except TowpathError:
@@ -135,50 +136,8 @@ def fitted(fit: Any, inputs: pd.DataFrame, target: pd.Series[Any], params: dict[
             value=json.dumps(params, default=str),
             hint="Run it on the training set named in `towpath show`.",
         ) from error
-    if not hasattr(model, "predict_proba"):
-        raise BadInput(
-            f"The project's fit returned {type(model).__name__}, which has no predict_proba.",
-            value=type(model).__name__,
-            hint="Return a fitted scikit-learn classifier or pipeline.",
-        )
+    scoring.require_fit(model)
     return model
-
-
-def _scores(model: Any, rows: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """The probability of class 1 of each row. Raises `BadInput` for a model that gives none."""
-    kind = type(model).__name__
-    hint = "fit must return a classifier of two classes, fitted on the rows that it was given."
-    try:
-        chances = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    except Exception as error:
-        raise BadInput(f"The project's {kind} cannot predict: {error}", value=kind, hint=hint) from error
-    if chances.shape != (len(rows), 2):
-        learnt = "one class" if chances.shape == (len(rows), 1) else f"predictions of shape {chances.shape}"
-        raise BadInput(f"The project's {kind} gives {learnt} for {len(rows)} rows.", value=kind, hint=hint)
-    if not np.isfinite(chances).all():
-        raise BadInput(f"The project's {kind} predicts nan or infinity.", value=kind, hint=hint)
-    return chances[:, 1]
-
-
-def _target(name: str, target: pd.Series[Any]) -> Finding:
-    missing = int(target.isna().sum())
-    classes = sorted(target.dropna().unique().tolist())
-    good = not missing and classes == [0, 1]
-    rate = float(target.mean()) if good else None
-    reason = (
-        f"{name}: {len(target):,} rows, {rate:.1%} positive"
-        if rate is not None
-        else f"{name}: classes {classes[:5]} and {missing:,} missing; a target is 0 and 1, both present, none missing"
-    )
-    return Finding(
-        code="train.target",
-        outcome=Outcome.PASS if good else Outcome.FAIL,
-        subject=name,
-        measured=rate,
-        bound="classes 0 and 1",
-        sample_size=len(target),
-        reason=reason,
-    )
 
 
 def _roundtrip(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Finding:
@@ -199,12 +158,15 @@ def _facts(
     trials: list[tuple[dict[str, Any], dict[str, float]]],
     inputs: pd.DataFrame,
     target: pd.Series[Any],
+    scoring: Scoring,
 ) -> dict[str, Any]:
+    binary = scoring.task is Task.BINARY
     return {
+        **scoring.facts,
         "params": params,
         "trials": [{"params": tried, "metrics": metrics} for tried, metrics in trials],
         "rows": len(inputs),
-        "positive_rate": float(target.mean()),
+        **({} if scoring.classes else {"positive_rate" if binary else "target_mean": float(target.mean())}),
         "inputs": list(inputs.columns),
         "types": {name: "text" if kind == "object" else str(kind) for name, kind in inputs.dtypes.items()},
     }
@@ -251,6 +213,7 @@ def _run(
             for number, (tried, metrics) in enumerate(trials, start=1)
         ],
         environment=environment(),
+        model_type="regressor" if work.project.charter.training.task is Task.REGRESSION else "classifier",
     )
 
 
