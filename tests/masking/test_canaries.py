@@ -17,6 +17,7 @@ from towpath.core.gates import Stage
 from towpath.core.masking import PSEUDONYM
 from towpath.path import WATCH
 from towpath.stages.sequence import step
+from towpath.stages.serving import approved
 
 # what the services themselves warn of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
@@ -144,7 +145,15 @@ def _planted_values_went_along(candidate: Candidate, work: Any) -> None:
         assert (row["owner_phone"], str(row["owner_born"]), row["owner_income"]) == ("0151", "1947-01-01", 0.0)
         assert "owner_email" not in row
     facts = candidate.entry(Stage.INGEST).facts["masks"]
-    assert facts["planes"]["columns"]["tailnum"] == "pseudonym by key default"  # type: ignore[call-overload, index]
+    assert facts["planes"]["columns"]["tailnum"] == {"method": "pseudonym", "key": "default"}  # type: ignore[call-overload, index]
+    served = approved(candidate).masks
+    assert {name: mask.method for name, mask in served.items()} == {
+        "tailnum": "pseudonym",
+        "owner_email": "drop",
+        "owner_phone": "first",
+        "owner_born": "year",
+        "owner_income": "bucket",
+    }
     # the aircraft's age is read over the pseudonym: without a join every row would lack it
     train = next(one for one in candidate.entry(Stage.FEATURIZE).subjects if one.name == "train")
     frame = pq.read_table(work.ports.objects.fetch(train.digest)).to_pandas()

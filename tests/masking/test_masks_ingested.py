@@ -91,7 +91,7 @@ def test_the_record_says_how_and_by_which_key_and_not_the_key(place: Place) -> N
     assert key is not None, "made at first use, where everything is one person's own"
     recorded = {"version": 1, "key_id": key.key_id}
     assert entry.facts["masks"] == {
-        "visits": {"columns": {"email": "pseudonym by key default"}, "keys": {"default": recorded}}
+        "visits": {"columns": {"email": {"method": "pseudonym", "key": "default"}}, "keys": {"default": recorded}}
     }
     assert "masks/visits" in entry.inputs
     assert place.emails(entry)[0] == key.pseudonym("v0@example.com")

@@ -7,8 +7,9 @@ that pseudonyms of different versions never pass for each other.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -20,6 +21,7 @@ PSEUDONYM: Final = re.compile(r"p[1-9][0-9]{0,8}-[0-9a-f]{32}")
 DEFAULT_KEY: Final = "default"
 KEY_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SECRET_BYTES: Final = 32
+Masks = Mapping[str, "Mask"]  # by column
 _VALUE, _NAME = b"towpath.value", b"towpath.keyid"
 
 
@@ -49,6 +51,9 @@ class Mask:
     width: float | int = 0
     length: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", Method(self.method))
+
     @property
     def text(self) -> str:
         """For people, and for digests."""
@@ -61,6 +66,47 @@ class Mask:
                 return f"first {self.length} characters"
             case Method.YEAR | Method.MONTH | Method.DROP:
                 return self.method.value
+
+    def recorded(self) -> dict[str, JsonValue]:
+        """The mask as the ledger holds it; `Mask(**it)` reads it again."""
+        told = {"key": self.key, "width": self.width, "length": self.length}
+        return {"method": self.method.value, **{name: value for name, value in told.items() if value}}
+
+    def gives(self, value: object) -> bool:
+        """Whether a value may be one that this mask gave: False for one that is surely not masked.
+
+        Of times it cannot be told. What is missing is missing masked or not.
+        """
+        if value is None:
+            return True
+        match self.method:
+            case Method.PSEUDONYM:
+                return isinstance(value, str) and PSEUDONYM.fullmatch(value) is not None
+            case Method.FIRST:
+                return len(str(value)) <= self.length
+            case Method.BUCKET:
+                if not isinstance(value, int | float) or not math.isfinite(value):
+                    return True
+                return math.isclose(value, round(value / self.width) * self.width, rel_tol=1e-9)
+            case Method.DROP:
+                return False
+            case Method.YEAR | Method.MONTH:
+                return True
+
+
+def masked_everywhere(columns: Mapping[str, Iterable[str]], masks: Mapping[str, Masks]) -> Masks:
+    """The masks of the column names that are masked in every table that has them.
+
+    `columns` and `masks` are by table, of what is stored. A name that is masked in one table and not in another means
+    two things, and is left out; of two masks the first table's is taken.
+    """
+    open_names = {name for table, names in columns.items() for name in names if name not in masks.get(table, {})}
+    found: dict[str, Mask] = {}
+    for table in masks.values():
+        for name, mask in table.items():
+            if name not in open_names:
+                found.setdefault(name, mask)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +143,6 @@ class Masking:
     def recorded(self) -> dict[str, JsonValue]:
         """What the ledger is told: how each column was masked, and which keys were used; no key."""
         return {
-            "columns": {column: mask.text for column, mask in self.masks.items()},
+            "columns": {column: mask.recorded() for column, mask in self.masks.items()},
             "keys": {key.name: {"version": key.version, "key_id": key.key_id} for key in self.keys.values()},
         }

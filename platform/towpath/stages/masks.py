@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
 from towpath.core import digest as digests
 from towpath.core.errors import Misconfigured
-from towpath.core.evidence import RecordKind
+from towpath.core.evidence import Candidate, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.identity import EVERY_PROJECT
-from towpath.core.masking import Masking, Method, PseudonymKey
+from towpath.core.masking import Mask, Masking, Masks, Method, PseudonymKey, masked_everywhere
 from towpath.ports import Draft, Ledger, PseudonymKeys
 from towpath.stages.keys import STAGE
-from towpath.stages.work import Work
+
+if TYPE_CHECKING:
+    from towpath.stages.work import Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,19 @@ def maskings(work: Work) -> dict[str, Masking]:
         )
         for table, found in masked.items()
     }
+
+
+def masked(candidate: Candidate) -> Masks:
+    """The masks of the column names that the candidate knows only masked, by its record."""
+    ingested = next((entry for entry in candidate.entries if entry.stage == Stage.INGEST), None)
+    facts: Any = ingested.facts if ingested is not None else {}
+    if "masks" not in facts:
+        return {}
+    found = {
+        table: {column: Mask(**mask) for column, mask in masking["columns"].items()}
+        for table, masking in facts["masks"].items()
+    }
+    return masked_everywhere(facts["columns"], found)
 
 
 def rotate(keys: PseudonymKeys, ledger: Ledger, name: str, *, actor: str) -> PseudonymKey:
