@@ -26,6 +26,7 @@ from towpath.ports import (
     Objects,
     OnlineStore,
     Progress,
+    PseudonymKeys,
     Purpose,
     Rollouts,
     Runtimes,
@@ -80,6 +81,13 @@ def open_keys(settings: Settings) -> Keys:
     from towpath.adapters.keys_pkcs11 import TokenKeys
 
     return TokenKeys(keys, settings.model_key, pin=settings.model_pin)
+
+
+def open_pseudonym_keys(settings: Settings) -> PseudonymKeys:
+    """The keys of pseudonyms, beside those that sign; an embedded installation's are made when one is needed."""
+    from towpath.adapters.masking_keys import LocalPseudonymKeys
+
+    return LocalPseudonymKeys(settings.keys / "pseudonyms", own=settings.keys == settings.state / "keys")
 
 
 def trusted_keys(settings: Settings, folder: Path | None = None) -> Keys:
@@ -322,6 +330,7 @@ def open_ports(settings: Settings, *, via: str | None = None) -> Ports:
         drift=EvidentlyDrift(),
         runtimes=open_runtimes(settings),
         keys=open_keys(settings),
+        pseudonyms=open_pseudonym_keys(settings),
         supply=open_supply(),
     )
 

@@ -51,6 +51,7 @@ CHANGES: dict[str, tuple[Action, tuple[str, ...]]] = {
     "emergency follow-up": (Action.EMERGENCY_FOLLOW_UP, ("{emergency}", "--report", "it was a test of ours")),
     "model attest": (Action.MODEL_ATTEST, ("{candidate}",)),
     "key rotate": (Action.KEY_ROTATE, ("ledger",)),
+    "key pseudonym": (Action.KEY_ROTATE, ("default",)),
     "key revoke": (Action.KEY_REVOKE, ("{key}", *WHY)),
     "ledger checkpoint": (Action.LEDGER_CHECKPOINT, ()),
     "ledger backup": (Action.LEDGER_BACKUP, ("backup.zip",)),

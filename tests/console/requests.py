@@ -54,6 +54,7 @@ def requests(town: Town) -> dict[str, Typed]:
         "token-create": {"person": "eve", "grants": ["nobody"]},
         "token-revoke": {"token": "none", "reason": "a test wants it"},
         "key-rotate": {"purpose": "model"},
+        "key-pseudonym": {"name": "default"},
         "key-revoke": {"key": town.key, **SHORT},
         "feedback": {**project, "labels": [{"key": "7", "label": 1}]},
         "reconcile": {"project": EMPTY},

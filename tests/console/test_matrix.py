@@ -80,6 +80,7 @@ COMMANDS: dict[str, str] = {
     "token-list": "token list",
     "token-revoke": "token revoke none --reason a-test-wants-it",
     "key-rotate": "key rotate model",
+    "key-pseudonym": "key pseudonym default",
     "key-revoke": "key revoke {key} --reason no",
     "feedback": "feedback {project} --labels labels.csv --key id --label y",
     "reconcile": f"reconcile {EMPTY}",

@@ -46,9 +46,17 @@ def base() -> Document:
         {"property": "availability", "value": 99.5, "unit": "%"},
         {"property": "generalAvailability", "value": "2024-01-01"},
     ]
+    next(one for one in document["schema"] if one["name"] == "orders")["properties"] += [
+        {"name": "phone", "logicalType": "string", "customProperties": _masked("pseudonym")},
+        {"name": "age", "logicalType": "integer", "customProperties": _masked({"bucket": 5})},
+    ]
     shop.column(document, "orders", "amount").update(physicalType="DOUBLE", description="In euro.")
     shop.column(document, "orders", "size")["quality"][0]["name"] = "sizes"
     return document
+
+
+def _masked(mask: Any) -> list[Document]:
+    return [{"property": "mask", "value": mask}]
 
 
 def put(path: str, **values: Any) -> Callable[[Document], object]:
@@ -161,6 +169,18 @@ CASES: tuple[Case, ...] = (
          edit=put("orders/note", classification="public")),
     Case(about="A class of an unknown name", where=f"{_O}.note.classification", impact=_B,
          edit=put("orders/note", classification="tier 3")),
+    *_pair("A column gets a pseudonym", f"{_O}.note.mask", _B, "A pseudonym is taken off", _B,
+           put("orders/note", customProperties=_masked("pseudonym"))),
+    Case(about="A pseudonym is of another key", where=f"{_O}.phone.mask", impact=_B,
+         edit=put("orders/phone/customProperties/0", value={"pseudonym": "shop"})),
+    *_pair("Buckets become wider", f"{_O}.age.mask", _B, "Buckets become narrower", _B,
+           put("orders/age/customProperties/0", value={"bucket": 10})),
+    Case(about="A pseudonym becomes the first characters", where=f"{_O}.phone.mask", impact=_B,
+         edit=put("orders/phone/customProperties/0", value={"first": 3})),
+    *_pair("A column is dropped at ingestion", f"{_O}.age.mask", _B, "A column is dropped no longer", _C,
+           put("orders/age/customProperties/0", value="drop")),
+    *_pair("A column that nobody gets is declared", f"{_O}.fax.mask", _M, "A dropped column is declared no longer", _M,
+           add("orders/properties", {"name": "fax", "logicalType": "string", "customProperties": _masked("drop")})),
     *_pair("A column is deprecated", f"{_O}.note.deprecated", _C, "A column is deprecated no longer", _C,
            put("orders/note", deprecated=True)),
     Case(about="A table is deprecated", where=f"{_O}.deprecated", impact=_C, edit=put("orders", deprecated=True)),

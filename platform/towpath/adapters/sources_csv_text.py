@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from towpath.adapters.sources_files import DataFile
+from towpath.adapters.sources_files import DataFile, QuotingRows
 from towpath.core.errors import BadInput
 
 _DELIMITERS = ",;\t|"
@@ -82,7 +82,7 @@ def read_header(file: DataFile) -> Header:
 def _check_header(file: DataFile, columns: tuple[str, ...]) -> None:
     data = [column for column in columns if _LOOKS_LIKE_DATA.fullmatch(column.strip())]
     if data:
-        raise BadInput(
+        raise QuotingRows(
             f"{file.name}: the first line looks like data ({', '.join(map(repr, data[:3]))}), not like column names.",
             value=file.name,
             hint="A CSV file needs a header line; names that are numbers or dates are not taken.",
@@ -97,7 +97,7 @@ def _check_header(file: DataFile, columns: tuple[str, ...]) -> None:
     seen = Counter(column.casefold() for column in columns)
     doubled = [column for column in columns if seen[column.casefold()] > 1]
     if doubled:
-        raise BadInput(
+        raise QuotingRows(
             f"{file.name}: the header names columns twice: {', '.join(map(repr, doubled))}.",
             value=doubled[0],
             hint="Rename them; names that differ only in case count as one.",
@@ -106,8 +106,10 @@ def _check_header(file: DataFile, columns: tuple[str, ...]) -> None:
 
 def malformed(file: DataFile, header: Header, error: Exception) -> BadInput:
     """The error for a file that the CSV engine refused: which line, and what is wrong with it."""
-    line, what = _first_fault(file, header) or _engine_says(error)
-    return BadInput(
+    fault = _first_fault(file, header)
+    line, what = fault or _engine_says(error)
+    kind = BadInput if fault else QuotingRows
+    return kind(
         f"{file.name}{line}: {what}.",
         value=file.name,
         hint="Mend the row: a field with a delimiter, quote or line break needs quotes; a quote inside is doubled.",

@@ -20,6 +20,10 @@ class Format(StrEnum):
     PARQUET = ".parquet"
 
 
+class QuotingRows(BadInput):
+    """An error whose text may quote values of the rows: not to be told of a table with masked columns."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
     """A file to read: where it lies, its name for people, and its place within the source, which orders the files."""

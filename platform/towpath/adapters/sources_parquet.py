@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from towpath.adapters.sources_files import DataFile
+from towpath.adapters.sources_files import DataFile, QuotingRows
 from towpath.adapters.sources_writer import Rows, plain_schema
 from towpath.core.errors import BadInput
 
@@ -56,7 +56,7 @@ def same_columns(first: DataFile, expected: Sequence[str], file: DataFile, found
             *([f"lacks {', '.join(map(repr, lacking))}"] if lacking else []),
             *([f"adds {', '.join(map(repr, extra))}"] if extra else []),
         ]
-        raise BadInput(
+        raise QuotingRows(
             f"{file.name} has other columns than {first.name}: it {' and '.join(differences)}.",
             value=file.name,
             valid=expected,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import NullType, TypeEngine
 
+from towpath.adapters.sources_files import QuotingRows
 from towpath.adapters.sources_sql_url import SqlSource
 from towpath.adapters.sources_writer import to_utc
 from towpath.core.errors import BadInput
@@ -64,7 +65,7 @@ class SqlColumn:
             except (pa.ArrowException, ValueError, TypeError, ArithmeticError, OverflowError) as one:
                 wrong, why = value, one
                 break
-        return BadInput(
+        return QuotingRows(
             f"{source.name}: column {self.name!r}, declared {self.declared}, holds {wrong!r}, "
             f"which is not a {self.arrow} ({why}).",
             value=wrong,

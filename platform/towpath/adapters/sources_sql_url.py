@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from towpath.adapters.sources_files import near
+from towpath.adapters.sources_files import QuotingRows, near
 from towpath.core.errors import BadInput, Misconfigured, TowpathError, Unreachable
 
 _FORM = "Write sqlite:///file.db#table or postgresql://user:password@host:port/database#schema.table."
@@ -117,7 +117,7 @@ def database_error(source: SqlSource, error: Exception) -> TowpathError:
             value=source.database,
             hint="Check that the server runs and that host and port are right, then try again.",
         )
-    return BadInput(
+    return QuotingRows(
         f"{source.name} cannot be read: {text}.", value=source.name, hint="Mend the table or read a view of it."
     )
 

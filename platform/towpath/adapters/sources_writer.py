@@ -15,7 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from towpath.adapters.masking_arrow import Masked
+from towpath.adapters.sources_files import QuotingRows
 from towpath.core.errors import BadInput, Unwritable
+from towpath.core.masking import Masking
 from towpath.ports import Snapshot
 
 _GROUP_ROWS = 1 << 17
@@ -33,21 +36,25 @@ class Rows:
     batches: Generator[pa.RecordBatch, None, None]
 
 
-def write_snapshot(rows: Rows, target: Path, until: tuple[str, datetime] | None) -> Snapshot:
+def write_snapshot(
+    rows: Rows, target: Path, until: tuple[str, datetime] | None, masking: Masking | None = None
+) -> Snapshot:
     """Write the rows (those before `until`) to `target`, whole or not at all.
 
     Timestamps with a zone are stored in UTC; those without are kept so, and read as UTC by `until`. Raises `BadInput`
     for a source without rows (none before `until` is for a gate to judge), doubled names,
-    types that cannot be stored or an unknown `until` column; `Unwritable` when the target
-    cannot be written.
+    types that cannot be stored, an unknown `until` column or what cannot be masked; `Unwritable` when the target
+    cannot be written. Masked values go no further than the batch they are read in.
     """
     with closing(rows.batches):
         schema = plain_schema(rows.schema, name=rows.name)
+        masked = None if masking is None else Masked(masking, schema, name=rows.name)
+        stored = schema if masked is None else masked.schema
         kept = None if until is None else _Until(column=until[0], instant=until[1], schema=schema, name=rows.name)
         with _target(target) as temporary:
-            with pq.ParquetWriter(temporary, schema, version="2.6", compression="zstd") as writer:
+            with pq.ParquetWriter(temporary, stored, version="2.6", compression="zstd") as writer:
                 count = 0
-                for group in _groups(rows, schema, kept):
+                for group in _groups(rows, schema, kept, masked):
                     writer.write_table(group, row_group_size=_GROUP_ROWS)
                     count += group.num_rows
             if count == 0 and until is None:
@@ -61,7 +68,7 @@ def plain_schema(schema: pa.Schema, *, name: str) -> pa.Schema:
     counts = Counter(column.casefold() for column in schema.names)
     doubled = sorted(column for column in schema.names if counts[column.casefold()] > 1)
     if doubled:
-        raise BadInput(
+        raise QuotingRows(
             f"{name} has columns of one name: {', '.join(map(repr, doubled))}.",
             value=doubled[0],
             hint="Rename them; names that differ only in case count as one.",
@@ -115,21 +122,23 @@ def to_utc(instant: datetime) -> datetime:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-def _groups(rows: Rows, schema: pa.Schema, kept: _Until | None) -> Iterator[pa.Table]:
+def _groups(rows: Rows, schema: pa.Schema, kept: _Until | None, masked: Masked | None) -> Iterator[pa.Table]:
     """The rows in tables of the same number of rows each and one chunk a column: both show in Parquet's bytes."""
+    stored = schema if masked is None else masked.schema
     waiting: list[pa.RecordBatch] = []
     count = 0
     for batch in rows.batches:
         fitted = _fit(batch, schema, name=rows.name)
-        waiting.append(fitted if kept is None else kept(fitted))
+        fitted = fitted if kept is None else kept(fitted)
+        waiting.append(fitted if masked is None else masked(fitted))
         count += waiting[-1].num_rows
         while count >= _GROUP_ROWS:
-            table = pa.Table.from_batches(waiting, schema=schema)
+            table = pa.Table.from_batches(waiting, schema=stored)
             yield table.slice(0, _GROUP_ROWS).combine_chunks()
             waiting = table.slice(_GROUP_ROWS).to_batches()
             count -= _GROUP_ROWS
     if count:
-        yield pa.Table.from_batches(waiting, schema=schema).combine_chunks()
+        yield pa.Table.from_batches(waiting, schema=stored).combine_chunks()
 
 
 def _fit(batch: pa.RecordBatch, schema: pa.Schema, *, name: str) -> pa.RecordBatch:
@@ -138,7 +147,7 @@ def _fit(batch: pa.RecordBatch, schema: pa.Schema, *, name: str) -> pa.RecordBat
         try:
             arrays.append(batch.column(field.name).cast(field.type))
         except pa.ArrowException as error:
-            raise BadInput(
+            raise QuotingRows(
                 f"{name}: column {field.name!r} cannot be stored as {field.type} without loss: {error}.",
                 value=field.name,
                 hint="Make its type the same in all of the source.",

@@ -9,7 +9,9 @@ import typer
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
 
-app = typer.Typer(help="The keys that sign records and models, and those that are trusted.", no_args_is_help=True)
+app = typer.Typer(
+    help="The keys that sign records and models, those that are trusted, and those of pseudonyms.", no_args_is_help=True
+)
 _By = Annotated[
     str | None, typer.Option("--by", metavar="NAME", help="Who acts, where no token says so; TOWPATH_ACTOR else.")
 ]
@@ -58,6 +60,37 @@ def rotate(
         output.emit(made.body)
     else:
         output.results().print(f"Key {made.key_id} signs for {purpose} from now on.", soft_wrap=True)
+    return Exit.GOOD
+
+
+@app.command()
+def pseudonym(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The key's name, as contracts write it; `default` where they name none."),
+    ],
+    by: _By = None,
+    as_json: options.Json = False,
+) -> int:
+    """Make a key of pseudonyms, or its next version: every value then gets another pseudonym.
+
+    Example: towpath key pseudonym default --by "Ada Lovelace"
+    """
+    from towpath.cli import asking
+    from towpath.verbs import installation
+
+    made = asking.ask(installation.KEY_PSEUDONYM, installation.RotatePseudonyms(name=name), by=by, make=True)
+    if as_json:
+        output.emit(made.body)
+        return Exit.GOOD
+    console = output.results()
+    console.print(f"Key {made.name} gives pseudonyms from now on, in version {made.version}.")
+    if made.version > 1:
+        console.print(
+            "What is ingested from now on joins with nothing that was ingested before. The old version's "
+            "file stays; remove it when nothing is to be recognized by it any more.",
+            soft_wrap=True,
+        )
     return Exit.GOOD
 
 

@@ -5,6 +5,7 @@ own words these custom properties are read:
 
 - `knownAt`, of a property or of a schema object (then for all its properties): the column that says when the value
   became known;
+- `mask`, of a property: what its values become before they are stored (`towpath.core.contract_masks`);
 - on a relationship an operator such as `mustBeLessThan` with `unit` (rows, percent): how many references may find no
   row;
 - `severity` of a relationship or freshness promise, `quarantine` of a quality rule or relationship (true or false).
@@ -25,8 +26,8 @@ from open_data_contract_standard.model import (
     ServiceLevelAgreementProperty,
 )
 
+from towpath.core import contract_masks, odcs
 from towpath.core import digest as digests
-from towpath.core import odcs
 from towpath.core.contract_limits import limits
 from towpath.core.contract_rules import bound, quarantine, rule, severity
 from towpath.core.odcs import Notes
@@ -85,6 +86,7 @@ def parse(document: object, *, origin: str) -> Contract:
     if not tables:
         notes.refuse("schema", "no table; a contract describes at least one.")
     tables = _with_freshness(tables, standard, notes)
+    contract_masks.clocks(tables, notes)
     owner = _owner(standard, notes)
     notes.raise_any()
     return Contract(
@@ -154,6 +156,7 @@ def _table(item: SchemaObject, notes: Notes) -> Table | None:
             ]
     if not columns:
         notes.refuse(at, "no properties; a table has at least one column.")
+    masks, columns = contract_masks.read(item.properties or [], columns, at, notes)
     references += [found for link in item.relationships or [] if (found := _link(link, name, None, at, notes))]
     rules = [one for quality in item.quality or [] if (one := rule(quality, f"{at}.quality", notes, column=None))]
     _known_columns(at, columns, rules, references, notes)
@@ -163,6 +166,7 @@ def _table(item: SchemaObject, notes: Notes) -> Table | None:
         rules=tuple(rules),
         references=tuple(references),
         description=item.description or "",
+        masks=masks,
     )
 
 
@@ -195,7 +199,7 @@ def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> 
     except ValueError:
         notes.refuse(at, f"logicalType is {item.logicalType!r}.", value=item.logicalType, valid=LogicalType)
         return None
-    extras = notes.custom(at, item.customProperties, ("knownAt",))
+    extras = notes.custom(at, item.customProperties, ("knownAt", "mask"))
     clock = extras.get("knownAt", default_clock)
     if clock is not None and not (isinstance(clock, str) and clock):
         notes.refuse(at, f"knownAt is {clock!r}; it names a column.", value=clock)

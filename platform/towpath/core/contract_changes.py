@@ -13,6 +13,7 @@ from typing import Any
 
 from towpath.core import odcs
 from towpath.core.contract_changes_limits import limits
+from towpath.core.contract_changes_masks import masks
 from towpath.core.contract_changes_rules import references, rules, severities
 from towpath.core.contract_changes_values import Change, Impact, breaking, compatible, metadata, stated
 from towpath.core.contract_changes_words import words
@@ -91,14 +92,17 @@ def _tables(before: Mapping[str, Table], after: Mapping[str, Table]) -> Iterator
 
 
 def _table(where: str, before: Table, after: Table) -> Iterator[Change]:
+    yield from masks(where, before, after)
     for name, column in before.columns.items():
         at = f"{where}.{name}"
+        if name in after.masks and name not in after.columns:
+            continue  # it is dropped
         if name not in after.columns:
             yield breaking(at, "the column is gone", "who reads it finds it no more")
         else:
             yield from _column(at, column, after.columns[name])
     for name in after.columns:
-        if name not in before.columns:
+        if name not in before.columns and name not in before.masks:
             yield compatible(f"{where}.{name}", "the column is new", "nobody reads it yet; readers name their columns")
     kept = [
         [name for name in one.columns if name in other.columns] for one, other in ((before, after), (after, before))

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from towpath.core.errors import DeclarationError, Problems, TowpathError
 from towpath.core.evidence import Severity
+from towpath.core.masking import Mask, Method
 
 Scalar = str | int | float | bool
 
@@ -189,7 +190,7 @@ class Freshness:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table's promises."""
+    """One table's promises, of the columns as they are stored: after masking, without those that are dropped."""
 
     name: str
     columns: Mapping[str, Column]
@@ -197,6 +198,7 @@ class Table:
     references: tuple[Reference, ...] = ()
     freshness: Freshness | None = None
     description: str = ""
+    masks: Mapping[str, Mask] = field(default_factory=dict)
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -286,6 +288,16 @@ def _reference_problems(table: Table, reference: Reference, tables: Mapping[str,
         kinds = (table.columns[ours].logical_type, target.columns[theirs].logical_type)
         if kinds[0] is not kinds[1] and set(kinds) != {LogicalType.NUMBER, LogicalType.INTEGER}:
             problems.append(DeclarationError(f"{where}: {kinds[0]} cannot refer to {kinds[1]}.", value=str(kinds[0])))
+        masks = (table.masks.get(ours), target.masks.get(theirs))
+        if masks[0] != masks[1] or (masks[0] is not None and masks[0].method is not Method.PSEUDONYM):
+            told = " and ".join(one.text if one else "no mask" for one in masks)
+            problems.append(
+                DeclarationError(
+                    f"{where}, with {told}: no reference would be found.",
+                    value=ours,
+                    hint="Give both columns a pseudonym by the same key.",
+                )
+            )
     if not target.key(reference.to):
         problems.append(
             DeclarationError(

@@ -11,6 +11,7 @@ from types import NoneType
 
 from towpath.core import names
 from towpath.core.errors import BadInput
+from towpath.core.masking import Masks
 
 _SHAPES = 256  # sets of columns that are remembered; clients use a handful
 LEAST, GREATEST = -(2**63), 2**64 - 1  # of whole numbers, as tensors can hold them
@@ -111,6 +112,8 @@ class Schema:
     """What a column's values may be, in Python."""
     datatypes: Mapping[str, frozenset[str]]
     """What a column's tensor may be, in the Open Inference Protocol."""
+    masks: Masks = field(default_factory=dict)
+    """Of the columns that every model knows only masked. The gateway has no key: values must come masked."""
     _shapes: dict[tuple[object, ...], Shape] = field(default_factory=dict, repr=False, compare=False)
 
     def check(self, name: str, values: Sequence[object]) -> None:
@@ -130,6 +133,19 @@ class Schema:
                     valid=[kind.value, "null"],
                 )
 
+    def require_masked(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Raises `BadInput` for a value that its column's mask never gave. It is not shown, and goes no further."""
+        for name, mask in self.masks.items():
+            for number, row in enumerate(rows):
+                if not mask.gives(row.get(name)):
+                    raise BadInput(
+                        f"Column {name!r}, row {number}: the value is not masked.",
+                        value=name,
+                        valid=[mask.text, "null"],
+                        hint="The models know this column only masked; raw values are neither read nor kept here. "
+                        "Send what stands for the value.",
+                    )
+
     def shape(self, rows: Sequence[Mapping[str, object]]) -> Shape:
         """What is left to be read for rows of the same columns.
 
@@ -137,6 +153,8 @@ class Schema:
         read. Single rows are recognized by their columns and the types of their values.
         """
         first = rows[0]
+        if self.masks:
+            self.require_masked(rows)
         key: tuple[object, ...] = (*first, *map(type, first.values())) if len(rows) == 1 else tuple(first)
         found = self._shapes.get(key)
         if found is None or len(rows) > 1 or not _within([first[name] for name in found.wholes]):
@@ -180,6 +198,7 @@ def schema(
     views: Sequence[View],
     unit: str | None,
     row_id: str,
+    masks: Masks | None = None,
 ) -> Schema:
     """The columns of models (each their inputs in order, and the types of these) that serve side by side."""
     columns: dict[str, Kind] = {}
@@ -197,6 +216,7 @@ def schema(
         views=tuple(views),
         unit=unit,
         row_id=row_id,
+        masks={name: mask for name, mask in (masks or {}).items() if name in columns},
         types={name: _TYPES[kind] for name, kind in columns.items()},
         datatypes={name: TENSORS[kind] for name, kind in columns.items()},
     )

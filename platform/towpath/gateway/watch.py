@@ -190,6 +190,12 @@ class Watch:
             views=[view for view in views if view.name in served],
             unit=found.rollout.unit if found.rollout is not None else self._rules.unit,
             row_id=self._rules.row_id,
+            # where one of them knows raw values still, its requests bring these
+            masks={
+                name: mask
+                for name, mask in champion.approved.masks.items()
+                if all(name in model.approved.masks for model in models)
+            },
         )
         return Plan(schema=columns, champion=champion, split=split, reader=reader), complete
 

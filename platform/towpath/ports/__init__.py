@@ -7,7 +7,7 @@ small frozen dataclass from here. Each module is what is asked of one kind of se
 from towpath.ports.data import CheckReport, DataChecks, DriftReport, DriftReports, Snapshot, Sources, TableChecked
 from towpath.ports.features import FeatureStore, FeatureTables, FeatureView, Parity, Replay, Transforms, Window
 from towpath.ports.identity import IdentityProvider, Token, TokenGrant, Tokens
-from towpath.ports.keys import Keys, Purpose, TokenKey, TrustedKey
+from towpath.ports.keys import Keys, PseudonymKeys, Purpose, TokenKey, TrustedKey
 from towpath.ports.models import ModelRun, Models, RegisteredModel, TrainingRun
 from towpath.ports.progress import Progress
 from towpath.ports.record import Baseline, Draft, Evidence, Fault, Ledger, Objects, Rollouts, Verification
@@ -38,6 +38,7 @@ __all__ = [
     "OnlineView",
     "Parity",
     "Progress",
+    "PseudonymKeys",
     "Purpose",
     "RegisteredModel",
     "Replay",

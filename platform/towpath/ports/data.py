@@ -10,6 +10,7 @@ from typing import Protocol
 
 from towpath.core.contract import Contract
 from towpath.core.evidence import Finding
+from towpath.core.masking import Masking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,19 @@ class Snapshot:
 class Sources(Protocol):
     """Reads a source into one Parquet file."""
 
-    def snapshot(self, uri: str, *, base: Path, target: Path, until: tuple[str, datetime] | None) -> Snapshot:
-        """Snapshot the rows of `uri` into `target`, those with `until[0] < until[1]` when given (UTC)."""
+    def snapshot(
+        self,
+        uri: str,
+        *,
+        base: Path,
+        target: Path,
+        until: tuple[str, datetime] | None,
+        masking: Masking | None = None,
+    ) -> Snapshot:
+        """Snapshot the rows of `uri` into `target`, those with `until[0] < until[1]` when given (UTC).
+
+        With `masking` no value of a masked column is written, and none is told in an error.
+        """
         ...
 
     def fingerprint(self, uri: str, *, base: Path) -> str | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from towpath.core.masking import PseudonymKey
 from towpath.core.pkcs11 import KeyUri
 
 
@@ -82,4 +83,21 @@ class Keys(Protocol):
 
     def revoke(self, key_id: str, *, at: datetime, after: int, reason: str) -> TrustedKey:
         """Trust a key no longer. Raises `NotFound`."""
+        ...
+
+
+class PseudonymKeys(Protocol):
+    """The secret keys of pseudonyms, by name and version. They are kept apart from the data, and nowhere recorded."""
+
+    @property
+    def made_at_first_use(self) -> bool:
+        """Whether this installation makes a key that nobody made yet: one person's own, not a shared one."""
+        ...
+
+    def current(self, name: str) -> PseudonymKey | None:
+        """The newest version of a key; None where there is none. Raises `Misconfigured` for a file that is no key."""
+        ...
+
+    def rotate(self, name: str, *, above: int = 0) -> PseudonymKey:
+        """Make a key's next version, beyond `above`; the old ones stay until somebody removes their files."""
         ...

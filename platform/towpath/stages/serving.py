@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ from towpath.core import digest as digests
 from towpath.core.errors import Denied, IntegrityError, NotFound, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Incident, Outcome, Record, RecordKind, Subject
 from towpath.core.gates import Stage
+from towpath.core.masking import Masks
 from towpath.core.policy import Policy, Verdict, decide
 from towpath.core.statement import Claims, claims
 from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Runtimes
 from towpath.stages.attested import Attested
+from towpath.stages.masks import masked
 from towpath.stages.proof import agreed, require_crowned
 from towpath.stages.rollout_row import require_decided
 from towpath.stages.succession import line, require_whole
@@ -51,6 +53,8 @@ class Approved:
     cheaper: Subject | None
     claims: Claims
     """What a trusted key must state before anything of it is loaded."""
+    masks: Masks = field(default_factory=dict)
+    """Of the columns that it knows only masked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +196,9 @@ def standing_before(ledger: Ledger, project: str) -> Iterator[Approved]:
         seen.add(record.body["digest"])
         try:
             require_crowned(ledger, record)
-            before = approved(candidate_of(ledger, project, str(record.body["digest"])))
+            candidate = candidate_of(ledger, project, str(record.body["digest"]))
+            _require_one_number(candidate)
+            before = approved(candidate)
         except Denied:
             continue
         yield before
@@ -236,6 +242,7 @@ def approved(candidate: Candidate) -> Approved:
         runtime=_runtime(register, cheaper=False),
         cheaper=_runtime(register, cheaper=True),
         claims=claims(candidate),
+        masks=masked(candidate),
     )
 
 

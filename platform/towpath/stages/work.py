@@ -27,6 +27,7 @@ from towpath.ports import (
     Models,
     Objects,
     Progress,
+    PseudonymKeys,
     Runtimes,
     Sources,
     Transforms,
@@ -53,6 +54,7 @@ class Ports:
     drift: DriftReports
     runtimes: Runtimes
     keys: Keys
+    pseudonyms: PseudonymKeys
     supply: Supply
 
 

@@ -14,8 +14,10 @@ from towpath.core.errors import BadInput
 from towpath.core.gates import GATES, Gate, gate
 from towpath.core.grants import granted, written
 from towpath.core.identity import Identity, Kind
+from towpath.core.masking import KEY_NAME
 from towpath.ports import Purpose, Token, TokenGrant, TrustedKey
 from towpath.stages import keys as keyring
+from towpath.stages import masks
 from towpath.stages.access import Doors
 from towpath.verbs.approvals import REASON
 from towpath.verbs.desk import Desk
@@ -123,6 +125,20 @@ class RotateKey(Request):
     """Make a new key, which signs from now on."""
 
     purpose: Purpose
+
+
+class RotatePseudonyms(Request):
+    """Make a key's next version, or its first. `name`: as contracts write it."""
+
+    name: str = Field(max_length=40, pattern=KEY_NAME.pattern)
+
+
+class PseudonymsRotated(Document):
+    """The version that gives pseudonyms from the next ingestion on; the key itself is never told."""
+
+    name: str
+    version: int
+    key_id: str
 
 
 class RevokeKey(Request):
@@ -243,6 +259,15 @@ def rotate_key(asked: RotateKey, desk: Desk) -> KeyRow:
     return _key(made, signs=True)
 
 
+def rotate_pseudonyms(asked: RotatePseudonyms, desk: Desk) -> PseudonymsRotated:
+    """What is ingested from now on joins with nothing that was ingested before."""
+    from towpath import wiring
+
+    keys = wiring.open_pseudonym_keys(desk.office.settings)
+    made = masks.rotate(keys, desk.ledger, asked.name, actor=desk.identity.person)
+    return PseudonymsRotated(name=made.name, version=made.version, key_id=made.key_id)
+
+
 def revoke_key(asked: RevokeKey, desk: Desk) -> KeyRow:
     """Models that it signed are not loaded again until they are attested anew."""
     keys = desk.office.keys
@@ -348,6 +373,15 @@ KEY_ROTATE: Final = Verb(
     perform=rotate_key,
     path="/v1/keys/{purpose}/rotate",
 )
+KEY_PSEUDONYM: Final = Verb(
+    name="key-pseudonym",
+    about="Make the next version of a key of pseudonyms.",
+    action=Action.KEY_ROTATE,
+    request=RotatePseudonyms,
+    answer=PseudonymsRotated,
+    perform=rotate_pseudonyms,
+    path="/v1/pseudonyms/{name}/rotate",
+)
 KEY_REVOKE: Final = Verb(
     name="key-revoke",
     about="Trust a key no longer.",
@@ -365,5 +399,6 @@ VERBS: Final = (
     TOKEN_REVOKE,
     KEY_LIST,
     KEY_ROTATE,
+    KEY_PSEUDONYM,
     KEY_REVOKE,
 )
