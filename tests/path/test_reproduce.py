@@ -175,7 +175,7 @@ def test_a_ledger_that_was_changed_makes_nothing(place: Place) -> None:
         for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             database.execute(f"DROP TRIGGER {trigger}")
         changed = database.execute(
-            "UPDATE towpath_records SET body = replace(body, '2013', '2014') WHERE stage = 'train'"
+            "UPDATE towpath_records SET body = replace(body, 'max_iter', 'max_trees') WHERE stage = 'train'"
         )
         assert changed.rowcount == 1
         database.commit()
