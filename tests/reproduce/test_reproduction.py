@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from towpath.core import digest as digests
 from towpath.core.errors import BadInput
 from towpath.core.reproduction import Figure, Standing, What, changes, compare, summary
 from towpath.stages import pins
+from towpath.stages import reproduce_evidence as evidence
 
 PARTS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=5)
 
@@ -63,6 +66,14 @@ def test_many_parts_are_counted_and_none_is_said() -> None:
 def test_a_figure_is_the_same_to_the_last_bit() -> None:
     assert Figure(name="roc_auc", recorded=0.1 + 0.2, found=0.1 + 0.2).same
     assert not Figure(name="roc_auc", recorded=0.1 + 0.2, found=0.3).same
+
+
+def test_a_parameter_is_the_same_as_the_ledger_keeps_it() -> None:
+    declared = {"l2_regularization": 1.0, "max_iter": 30, "loss": "log_loss", "deep": {"of": [1e-3, None, True]}}
+    kept = json.loads(rfc8785.dumps(declared))
+    assert repr(kept["l2_regularization"]) == "1"
+    assert evidence.parameters(declared) == evidence.parameters(kept)
+    assert evidence.parameters(declared) != evidence.parameters({**declared, "max_iter": 31})
 
 
 # --- what is stored ---------------------------------------------------------------------------------------------------

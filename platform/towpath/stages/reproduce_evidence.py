@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import rfc8785
 from pydantic import ValidationError
 
 from towpath.core import digest as digests
@@ -127,7 +128,8 @@ def table(rows: int, digest: str) -> str:
 
 
 def parameters(params: Any) -> dict[str, str]:
-    return {str(name): json.dumps(value, default=str) for name, value in sorted(dict(params).items())}
+    """In canonical form, as the ledger keeps them: there 1.0 is 1."""
+    return {str(name): rfc8785.dumps(value).decode() for name, value in sorted(dict(params).items())}
 
 
 def code(training: Mapping[str, bytes], repository: Mapping[str, bytes]) -> dict[str, str]:
