@@ -210,13 +210,6 @@ def test_a_candidate_that_was_not_trained_has_nothing_to_make_again(place: Place
 @pytest.mark.exhaustive
 def test_a_fit_that_is_not_determined_is_not_reproduced(place: Place, project: Path) -> None:
     small.edit(
-        project / "train.py",
-        "random_state=seed)),",
-        "random_state=seed)),\n            *_lucky(),",
-    )
-    with (project / "train.py").open("a", encoding="utf-8") as file:
-        file.write("\n\ndef _lucky():\n    return ()\n")
-    small.edit(
         project / "train.py", "    plain = frame.copy()", "    plain = frame.copy()\n    frame = _shaken(frame, plain)"
     )
     with (project / "train.py").open("a", encoding="utf-8") as file:
