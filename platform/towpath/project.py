@@ -52,21 +52,29 @@ class Project:
     @property
     def repository_digest(self) -> str:
         """Digest of the feature repository: its definitions, settings and transforms."""
-        files = [
+        return digests.of_tree(self.repository, names=self.repository_files)
+
+    @property
+    def repository_files(self) -> list[str]:
+        """What the feature repository's digest covers: names below it."""
+        return [
             file.relative_to(self.repository).as_posix()
             for file in self.repository.rglob("*")
             if file.suffix in {".py", ".sql", ".yaml", ".yml"} and file.is_file() and "__pycache__" not in file.parts
         ]
-        return digests.of_tree(self.repository, names=files)
 
     @property
     def code_digest(self) -> str:
         """Digest of the training code: every Python file of the project folder outside the feature repository."""
+        return digests.of_tree(self.folder, names=self.code_files)
+
+    @property
+    def code_files(self) -> list[str]:
+        """What the training code's digest covers: names below the project folder."""
         root = self.repository.resolve()
         python = [file for file in self.folder.rglob("*.py") if root not in file.resolve().parents]
         found = [file.relative_to(self.folder) for file in python]
-        names = [file.as_posix() for file in found if not any(part.startswith((".", "__")) for part in file.parts)]
-        return digests.of_tree(self.folder, names=names)
+        return [file.as_posix() for file in found if not any(part.startswith((".", "__")) for part in file.parts)]
 
     def commit(self) -> str:
         """The git commit of the folder, with `+dirty` when it has changes; empty outside a repository."""
@@ -78,32 +86,37 @@ class Project:
 
     def fit(self) -> Callable[..., Any]:
         """The training function that the charter names (`file.py:function`)."""
-        file_name, _, function = self.charter.training.entry.partition(":")
-        file = self.folder / file_name
-        if not file.is_file():
-            raise BadInput(
-                f"training.entry names {file_name}, which is not in {self.folder}.",
-                value=file_name,
-                valid=sorted(found.name for found in self.folder.glob("*.py")),
-                hint="Name a Python file of the project's folder and a function in it: file.py:function.",
-            )
-        spec = importlib.util.spec_from_file_location(f"towpath_project_{self.charter.project}", file)
-        if spec is None or spec.loader is None:
-            raise BadInput(f"{file} cannot be imported.", value=str(file), hint="Name a Python file in training.entry.")
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            raise BadInput(
-                f"{file} fails on import: {type(error).__name__}: {error}.",
-                value=str(file),
-                hint="Mend it; `towpath check` imports it as the path does.",
-            ) from error
-        found = getattr(module, function, None)
-        if not callable(found):
-            valid = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
-            raise BadInput(f"{file} has no function {function!r}.", value=function, valid=valid)
-        return found  # type: ignore[no-any-return]
+        return fit_in(self.folder, self.charter.training.entry, project=self.charter.project)
+
+
+def fit_in(folder: Path, entry: str, *, project: str) -> Callable[..., Any]:
+    """The function that `entry` (`file.py:function`) names in a folder. Raises `BadInput` when it cannot be had."""
+    file_name, _, function = entry.partition(":")
+    file = folder / file_name
+    if not file.is_file():
+        raise BadInput(
+            f"training.entry names {file_name}, which is not in {folder}.",
+            value=file_name,
+            valid=sorted(found.name for found in folder.glob("*.py")),
+            hint="Name a Python file of the project's folder and a function in it: file.py:function.",
+        )
+    spec = importlib.util.spec_from_file_location(f"towpath_project_{project}", file)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{file} cannot be imported.", value=str(file), hint="Name a Python file in training.entry.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise BadInput(
+            f"{file} fails on import: {type(error).__name__}: {error}.",
+            value=str(file),
+            hint="Mend it; `towpath check` imports it as the path does.",
+        ) from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        valid = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
+        raise BadInput(f"{file} has no function {function!r}.", value=function, valid=valid)
+    return found  # type: ignore[no-any-return]
 
 
 def load(folder: Path) -> Project:

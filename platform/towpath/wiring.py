@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import randbelow
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from towpath.ledger.claims import Claims
     from towpath.stages.attest import Attesting
     from towpath.stages.reconcile_ports import ReconcilePorts
+    from towpath.stages.reproduce_again import Reproducing
     from towpath.stages.supply import Supply
     from towpath.stages.work import Ports, Work
 
@@ -215,6 +216,22 @@ def open_attesting(settings: Settings, *, ledger: Ledger, actor: str) -> Attesti
         supply=open_supply(),
         scratch=settings.state / "scratch",
         actor=actor,
+    )
+
+
+def open_reproducing(settings: Settings, *, ledger: Ledger, told: Callable[[str], None]) -> Reproducing:
+    """What making a model again takes: the stored objects and the record, and no project's folder."""
+    from towpath.stages.reproduce_again import Reproducing
+
+    return Reproducing(
+        ledger=ledger,
+        objects=open_objects(settings),
+        models=open_models(settings),
+        keys=open_keys(settings),
+        transforms=open_transforms(),
+        features=open_features,
+        scratch=settings.state / "scratch",
+        told=told,
     )
 
 

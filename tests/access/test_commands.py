@@ -32,6 +32,7 @@ CHANGES: dict[str, tuple[Action, tuple[str, ...]]] = {
     "monitor": (Action.MONITOR, ("project",)),
     "batch": (Action.BATCH, ("project", "--input", "rows.csv", "--output", "scored.csv")),
     "export": (Action.EXPORT, ("{candidate}", "--to", "bundle")),
+    "reproduce": (Action.REPRODUCE, ("{candidate}",)),
     "feedback": (Action.FEEDBACK, (PROJECT, "--labels", "labels.csv", "--key", "id", "--label", "y")),
     "approve": (Action.APPROVE, ("{candidate}", *WHY)),
     "waive": (Action.WAIVE, ("{candidate}", "--gate", "eval.calibration", "--expires", "1d", *WHY)),

@@ -19,6 +19,7 @@ class Action(StrEnum):
     MONITOR = "monitor"
     BATCH = "batch"
     EXPORT = "export"
+    REPRODUCE = "reproduce"
     FEEDBACK = "feedback"
     APPROVE = "approve"
     WITHDRAW = "withdraw"
@@ -75,6 +76,7 @@ MATRIX: Final[Mapping[Action, Rule]] = {
     Action.MONITOR: _rule(_SCIENTIST, _MANAGER, _AUTOMATION),
     Action.BATCH: _rule(_SCIENTIST, _AUTOMATION),
     Action.EXPORT: _rule(_SCIENTIST, _MANAGER),
+    Action.REPRODUCE: _rule(_SCIENTIST, _AUDITOR, _AUTOMATION),
     Action.FEEDBACK: _rule(_SCIENTIST, _AUTOMATION),
     Action.APPROVE: _rule(_MANAGER, _ADMIN, persons=True),
     Action.WITHDRAW: _rule(_MANAGER, _ADMIN, persons=True),

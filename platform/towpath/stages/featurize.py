@@ -118,30 +118,36 @@ def _instants(window: Window, split: datetime | None) -> list[datetime]:
 
 
 def _parts(joined: Path, work: Work, folder: Path, split: datetime | None) -> list[Subject]:
-    table = pq.read_table(joined)
+    columns = pq.read_schema(joined).names
     charter = work.project.charter
     wanted = (names.EVENT_TIME, names.LABEL_TIME, charter.training.target, charter.features.row_id)
     for column in (*wanted, *charter.features.request):
-        if column not in table.column_names:
+        if column not in columns:
             raise BadInput(
                 f"The spine of {work.project.repository.name} has no column {column!r}.",
                 value=column,
-                valid=table.column_names,
+                valid=columns,
             )
+    return [work.store("features", name, file, rows=rows) for name, file, rows in parts(joined, split, folder)]
+
+
+def parts(joined: Path, split: datetime | None, folder: Path) -> list[tuple[str, Path, int]]:
+    """The feature sets that a joined table makes: name, Parquet file in `folder`, rows. One, `watch`, without split."""
+    table = pq.read_table(joined)
     if split is None:
-        parts = {"watch": table}
+        tables = {"watch": table}
     else:
         early = pc.and_(pc.less(table[names.EVENT_TIME], split), pc.less(table[names.LABEL_TIME], split))
-        parts = {
+        tables = {
             "train": table.filter(early),
             "holdout": table.filter(pc.greater_equal(table[names.EVENT_TIME], split)),
         }
-    subjects = []
-    for name, part in parts.items():
+    made = []
+    for name, part in tables.items():
         file = folder / f"{name}.parquet"
         pq.write_table(part, file, compression="zstd")
-        subjects.append(work.store("features", name, file, rows=part.num_rows))
-    return subjects
+        made.append((name, file, part.num_rows))
+    return made
 
 
 def _rows(subjects: Sequence[Subject], least: int, window: Window, split: datetime | None) -> list[Finding]:

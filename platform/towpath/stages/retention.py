@@ -24,7 +24,7 @@ from towpath.stages.rollout_row import decided, rollout_of
 from towpath.stages.succession import require_whole
 
 STAGE: Final = "retention"
-_KEPT_KINDS: Final = {"contract", "charter", "code", "environment"}
+_KEPT_KINDS: Final = {"contract", "charter", "code", "environment", "pinned"}
 """Small, and evidence of what was declared: never removed. Attachments (reports, cards) are not either."""
 _TRIES: Final = 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,23 @@ import pandas as pd
 
 from towpath.core import digest as digests
 from towpath.core import names
+from towpath.core.charter import Training
 from towpath.core.errors import BadInput, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
 from towpath.core.gates import Stage
 from towpath.core.task import Task
 from towpath.measure import targets
-from towpath.ports import ModelRun, TrainingRun
+from towpath.ports import ModelRun, Models, TrainingRun
 from towpath.project import environment, environment_digest
+from towpath.stages import pins
 from towpath.stages.scoring import Scoring
 from towpath.stages.work import Begun, Work, begin, compose, write
 
 INNER_SHARE = 0.8  # of the training rows, by time, fit a sweep's trials; the rest choose among them
 CHECK_ROWS = 500
+
+Trials = list[tuple[dict[str, Any], dict[str, float]]]
+"""The parameters of each trial, and its metrics."""
 
 
 def train(candidate: Candidate, work: Work) -> Candidate:
@@ -33,6 +39,7 @@ def train(candidate: Candidate, work: Work) -> Candidate:
         "features": work.project.section_digest("features"),
         "code": work.project.code_digest,
         "environment": environment_digest(),
+        "pinned": pins.VERSION,
     }
     begun = begin(Stage.TRAIN, candidate, work, inputs)
     if begun.found is not None:
@@ -70,23 +77,15 @@ def _train(
     dataset_digest: str,
 ) -> Candidate:
     training = work.project.charter.training
-    fit, scoring = work.project.fit(), Scoring(task=training.task, classes=targets.classes(target, training.task))
-    cut = int(len(inputs) * INNER_SHARE)
-    trials: list[tuple[dict[str, Any], dict[str, float]]] = []
-    for number, params in enumerate(training.sweep, start=1):
-        work.progress.step(f"trial {number} of {len(training.sweep)}")
-        trials.append((dict(params), _trial(fit, inputs, target, cut, dict(params), training.seed, scoring)))
-    sign = -1 if training.select.higher_is_better else 1
-    best = min(range(len(trials)), key=lambda item: sign * trials[item][1][training.select.value])
-    params = trials[best][0]
+    pinned, fit = pins.pin(begun.candidate, begun.inputs, work), work.project.fit()
+    scoring = Scoring(task=training.task, classes=targets.classes(target, training.task))
+    params, trials = chosen(fit, inputs, target, training, scoring, told=work.progress.step)
     work.progress.step("fit on the whole window")
     model = fitted(fit, inputs, target, params, training.seed, scoring)
     with work.scratch() as folder:
         saved = folder / "model"
-        example = inputs.head(CHECK_ROWS)
-        before = scoring.checked(model, example)
-        model_digest = work.ports.models.save(model, example=example, prediction=before, folder=saved)
-        after = scoring.checked(work.ports.models.load(saved), example)
+        model_digest, before = save(model, inputs, work.ports.models, scoring, folder=saved)
+        after = scoring.checked(work.ports.models.load(saved), inputs.head(CHECK_ROWS))
         work.progress.step("tracking")
         run = work.ports.models.log(
             _run(
@@ -98,6 +97,7 @@ def _train(
         Subject(kind="model", name=work.name, digest=model_digest),
         Subject(kind="code", name="project", digest=begun.inputs["code"]),
         Subject(kind="environment", name="python", digest=begun.inputs["environment"]),
+        *pinned,
     ]
     entry = compose(
         begun,
@@ -107,6 +107,35 @@ def _train(
         notes=_notes(run, work),
     )
     return write(begun, entry, work)
+
+
+def chosen(
+    fit: Any,
+    inputs: pd.DataFrame,
+    target: pd.Series[Any],
+    training: Training,
+    scoring: Scoring,
+    *,
+    told: Callable[[str], None],
+) -> tuple[dict[str, Any], Trials]:
+    """The sweep's best parameters, and every trial with its metrics."""
+    cut = int(len(inputs) * INNER_SHARE)
+    trials: Trials = []
+    for number, params in enumerate(training.sweep, start=1):
+        told(f"trial {number} of {len(training.sweep)}")
+        trials.append((dict(params), _trial(fit, inputs, target, cut, dict(params), training.seed, scoring)))
+    sign = -1 if training.select.higher_is_better else 1
+    best = min(range(len(trials)), key=lambda item: sign * trials[item][1][training.select.value])
+    return trials[best][0], trials
+
+
+def save(
+    model: Any, inputs: pd.DataFrame, models: Models, scoring: Scoring, *, folder: Path
+) -> tuple[str, np.ndarray[Any, Any]]:
+    """Save a model with the signature that the first rows give it; its digest, and what it says of those rows."""
+    example = inputs.head(CHECK_ROWS)
+    found = scoring.checked(model, example)
+    return models.save(model, example=example, prediction=found, folder=folder), found
 
 
 def _trial(
@@ -155,7 +184,7 @@ def _roundtrip(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Fin
 
 def _facts(
     params: dict[str, Any],
-    trials: list[tuple[dict[str, Any], dict[str, float]]],
+    trials: Trials,
     inputs: pd.DataFrame,
     target: pd.Series[Any],
     scoring: Scoring,
@@ -178,6 +207,7 @@ def _notes(run: ModelRun, work: Work) -> dict[str, Any]:
         "model_id": run.model_id,
         "artifact_digest": run.artifact_digest,
         "commit": work.project.commit(),
+        "machine": pins.machine(),
     }
 
 
@@ -185,7 +215,7 @@ def _run(
     begun: Begun,
     work: Work,
     params: dict[str, Any],
-    trials: list[tuple[dict[str, Any], dict[str, float]]],
+    trials: Trials,
     *,
     dataset: Path,
     dataset_digest: str,

@@ -28,6 +28,7 @@ WORKERS: Final[Mapping[Action, str]] = {
     Action.MONITOR: "towpath monitor",
     Action.BATCH: "towpath batch",
     Action.EXPORT: "towpath export",
+    Action.REPRODUCE: "towpath reproduce",
     Action.ROLLOUT_RUN: "towpath rollout run",
     Action.MODEL_ATTEST: "towpath model attest",
     Action.LEDGER_EXPORT: "towpath ledger export",
