@@ -1,7 +1,7 @@
 """Writing a draft where a person may have been at work: what is there is never overwritten, only proposed beside.
 
-The folder keeps a note of what was drafted (`.towpath-draft.json`: a digest a file), so that a second draft that is the
-same as the first proposes nothing, however much a person changed since.
+The folder keeps what was drafted (`.towpath-draft.json`), so that a second draft that is the same as the first proposes
+nothing, however much a person changed since, and a contract's proposal takes nothing of theirs back.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from towpath.core import digest as digests
-from towpath.core.contract import Contract, parse
-from towpath.core.contract_changes import Comparison, compare
+from towpath.core.contract_changes import Comparison
 from towpath.core.errors import BadInput, TowpathError, Unwritable
 from towpath.project import contract_file
+from towpath.stages.init_contract import proposed
 
 NOTE = ".towpath-draft.json"
 PROPOSED = ".proposed"
-_FIRST = "version: 1.0.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +59,8 @@ def keep(folder: Path, files: Mapping[str, str]) -> Kept:
         for name in before:
             if name not in files and (folder / name).is_file():
                 done.same.append(name)
-        note = {place: _digest(text) for place, text in files.items()}
-        (folder / NOTE).write_text(json.dumps({"drafted": note}, indent=2) + "\n", encoding="utf-8")
+        note = json.dumps({"drafted": dict(files)}, indent=2, ensure_ascii=False)
+        (folder / NOTE).write_text(note + "\n", encoding="utf-8")
     except OSError as error:
         raise Unwritable(
             f"The project cannot be written into {folder}: {error.strerror}.",
@@ -104,10 +101,10 @@ def _one(folder: Path, place: str, text: str, before: str | None, done: _Done) -
         file.write_text(text, encoding="utf-8")
         done.written.append(place)
         return
-    if before == _digest(text) or file.read_bytes() == text.encode():
+    if before == text or file.read_bytes() == text.encode():
         done.same.append(place)
         return
-    proposal = _versioned(file, text, done) if place.endswith(".odcs.yaml") else text
+    proposal = _contract(file, text, before, done) if place.endswith(".odcs.yaml") else text
     if proposal is None:
         done.same.append(place)
         return
@@ -115,33 +112,23 @@ def _one(folder: Path, place: str, text: str, before: str | None, done: _Done) -
     done.proposed.append(place + PROPOSED)
 
 
-def _versioned(file: Path, text: str, done: _Done) -> str | None:
-    """The drafted contract with the version that its changes need; None when nothing changes."""
+def _contract(file: Path, text: str, before: str | None, done: _Done) -> str | None:
+    """The contract to propose; None when nothing changes. One that cannot be compared is proposed as drafted."""
     try:
-        now, document = contract_file(file)
-        drafted = yaml.safe_load(text)
-        least = compare(now, _parsed(drafted, now.version), document, drafted).least
-        found = compare(now, _parsed(drafted, str(least)), document, drafted)
-        if not found.changes:
-            return None
-        done.change = found
-        return text.replace(_FIRST, f"version: {least}", 1)
+        now, theirs = contract_file(file)
+        found = proposed(now, theirs, before=yaml.safe_load(before) if before else None, drafted=yaml.safe_load(text))
     except TowpathError as error:
         done.why_not = f"{file.name} as it is cannot be compared: {error}"
         return text
-
-
-def _parsed(document: dict[str, Any], version: str) -> Contract:
-    return parse({**document, "version": version}, origin="the draft")
-
-
-def _digest(text: str) -> str:
-    return digests.of_bytes(text.encode())
+    if found is None:
+        return None
+    done.change = found[1]
+    return found[0]
 
 
 def _noted(folder: Path) -> dict[str, str]:
     try:
         found = json.loads((folder / NOTE).read_text(encoding="utf-8"))["drafted"]
-        return {str(place): str(digest) for place, digest in found.items()}
+        return {str(place): str(text) for place, text in found.items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return {}
