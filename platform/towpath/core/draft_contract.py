@@ -12,15 +12,17 @@ from towpath.core.profile import NUMBERS, TIMES
 from towpath.core.promises import LogicalType
 
 _LISTED = 20  # values; a longer list is no promise
+_WIDE = 100  # columns; of more, how often each may be empty is left unsaid
 _ROOM = 10  # percent of rows that may be empty beyond those that were
 
 
 def properties(plan: Plan) -> list[Mapping[str, Any]]:
     """The properties of the table in the standard's own words, in its order."""
-    return [_property(column, plan) for column in plan.columns]
+    wide = len(plan.columns) > _WIDE
+    return [_property(column, plan, wide=wide) for column in plan.columns]
 
 
-def _property(column: DraftColumn, plan: Plan) -> dict[str, Any]:
+def _property(column: DraftColumn, plan: Plan, *, wide: bool) -> dict[str, Any]:
     profile = column.profile
     found: dict[str, Any] = {
         "name": profile.name,
@@ -34,7 +36,7 @@ def _property(column: DraftColumn, plan: Plan) -> dict[str, Any]:
         found |= {"unique": True, "primaryKey": True, "primaryKeyPosition": 1}
     if profile.kind is LogicalType.TIMESTAMP:
         found["logicalTypeOptions"] = {"timezone": profile.zoned}
-    rules = [rule for rule in (_known(column), _listed(column)) if rule is not None]
+    rules = [rule for rule in (None if wide else _known(column), _listed(column)) if rule is not None]
     if rules:
         found["quality"] = rules
     return found
