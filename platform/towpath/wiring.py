@@ -31,6 +31,7 @@ from towpath.ports import (
     Rollouts,
     Runtimes,
     Sources,
+    TableProfiles,
     Tokens,
     Transforms,
 )
@@ -247,6 +248,13 @@ def open_transforms() -> Transforms:
     from towpath.adapters.duckdb_transforms import DuckdbTransforms
 
     return DuckdbTransforms()
+
+
+def open_profiles() -> TableProfiles:
+    """What measures a table that a project is drafted for."""
+    from towpath.adapters.profile_duckdb import DuckdbProfiles
+
+    return DuckdbProfiles()
 
 
 def open_features() -> FeatureStore:

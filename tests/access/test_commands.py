@@ -69,6 +69,7 @@ VARIANTS = {"approve --withdraw": (Action.WITHDRAW, ("approve", "{candidate}", "
 # demo acts as people that it makes itself, where it may.
 READS = {
     "contract diff",  # of two files
+    "init",  # writes a folder of drafts
     *("check", "status", "show", "gates", "schema", "doctor", "whoami", "up", "serve", "server", "demo"),
     *("rollout status", "rollout explain", "rollout replay", "emergency list", "model check", "model verify"),
     *("key list", "ledger verify", "ledger at", "ledger show", "ledger export", "hold list", "retention list"),

@@ -85,7 +85,7 @@ _VOLATILE = (
 )
 _SECONDS = r"(?<= )\d+\.\d(?= )"
 _PROGRESS = re.compile(
-    r"(?:landing|ingest|validate|featurize|train|evaluate|register|canary|promote|monitor|reproduce) +\S.*"
+    r"(?:landing|init|ingest|validate|featurize|train|evaluate|register|canary|promote|monitor|reproduce) +\S.*"
     r"|(?:champion|challenger), made from what was known on .*"
 )  # replaced by bars on a terminal
 

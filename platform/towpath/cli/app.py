@@ -19,6 +19,7 @@ from towpath.cli import (
     feedback,
     gates,
     hold,
+    init,
     key,
     ledger,
     model,
@@ -108,6 +109,7 @@ def demo(
 
 
 for _command, _panel in (
+    (init.init, _PATH),
     (check.check, _PATH),
     (run.run, _PATH),
     (status.status, _PATH),

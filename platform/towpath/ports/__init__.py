@@ -4,7 +4,16 @@ Everything large is passed by digest or by path, never as a dataframe; what a po
 small frozen dataclass from here. Each module is what is asked of one kind of service.
 """
 
-from towpath.ports.data import CheckReport, DataChecks, DriftReport, DriftReports, Snapshot, Sources, TableChecked
+from towpath.ports.data import (
+    CheckReport,
+    DataChecks,
+    DriftReport,
+    DriftReports,
+    Snapshot,
+    Sources,
+    TableChecked,
+    TableProfiles,
+)
 from towpath.ports.features import FeatureStore, FeatureTables, FeatureView, Parity, Replay, Transforms, Window
 from towpath.ports.identity import IdentityProvider, Token, TokenGrant, Tokens
 from towpath.ports.keys import Keys, PseudonymKeys, Purpose, TokenKey, TrustedKey
@@ -48,6 +57,7 @@ __all__ = [
     "Snapshot",
     "Sources",
     "TableChecked",
+    "TableProfiles",
     "Token",
     "TokenGrant",
     "TokenKey",

@@ -11,6 +11,7 @@ from typing import Protocol
 from towpath.core.contract import Contract
 from towpath.core.evidence import Finding
 from towpath.core.masking import Masking
+from towpath.core.profile import TableProfile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,26 @@ class Sources(Protocol):
 
     def fingerprint(self, uri: str, *, base: Path) -> str | None:
         """A digest that changes with the source's content, without reading it as a table; None when there is none."""
+        ...
+
+
+class TableProfiles(Protocol):
+    """Measures a table, a Parquet file of any size, where it lies."""
+
+    def profile(self, file: Path) -> TableProfile:
+        """Its columns and what their values are."""
+        ...
+
+    def distinct(self, file: Path, columns: Sequence[str]) -> int:
+        """How many different rows there are of these columns alone, exactly; nulls count as a value."""
+        ...
+
+    def quantile(self, file: Path, column: str, *, share: float) -> int:
+        """The time (microseconds since 1970, UTC) up to which that share of the rows lies."""
+        ...
+
+    def sample(self, file: Path, *, rows: int, target: Path) -> None:
+        """Write about so many rows, spread evenly over the file, to `target`; the same ones every time."""
         ...
 
 

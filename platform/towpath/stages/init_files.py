@@ -1,0 +1,239 @@
+"""The files of a drafted project: a plan and what was measured, put into the templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from towpath.core import draft_split
+from towpath.core.draft import Plan, Shape
+from towpath.core.draft_columns import DraftColumn, Role
+from towpath.core.draft_contract import properties
+from towpath.core.draft_split import Split
+from towpath.core.draft_target import Task
+from towpath.core.profile import Value
+from towpath.core.promises import LogicalType
+
+CONTRACTS = "feature_repo/contracts"
+_ESTIMATORS = {
+    Task.BINARY: "HistGradientBoostingClassifier",
+    Task.MULTICLASS: "HistGradientBoostingClassifier",
+    Task.REGRESSION: "HistGradientBoostingRegressor",
+}
+ALL_ROWS = "all_rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The charter's gates as lines of YAML, what was measured in sentences, and the fallback's value."""
+
+    lines: Sequence[str]
+    told: Sequence[str]
+    fallback: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who the draft names until a person says who it is."""
+
+    name: str
+    email: str
+
+
+def repository(plan: Plan, split: Split, *, owner: Owner, slices: Sequence[str]) -> dict[str, str]:
+    """The feature repository's files, by their place in the project."""
+    view = view_name(plan)
+    given = {
+        "plan": plan,
+        "split": split,
+        "view": view,
+        "entity": f"{plan.key.name}_entity" if plan.key else "",
+        "service": service_name(plan),
+        "email": owner.email,
+        "row_id": row_id(plan),
+        "slices": slices,
+        "fields": _fields(plan),
+        "texts": any(column.is_text for column in plan.looked_up),
+        "about": _about(plan),
+        "prefix": plan.key.name if plan.key else "",
+        "told_apart": _told_apart(plan),
+        "outcome": _outcome(plan),
+        "instant": f"CAST({quoted(plan.time.profile.name)} AS TIMESTAMPTZ)"
+        if plan.time
+        else f"to_timestamp({draft_split.FACTS_AT})",
+        "facts_at": draft_split.FACTS_AT,
+        "train_at": draft_split.TRAIN_AT,
+        "holdout_at": draft_split.HOLDOUT_AT,
+    }
+    return {
+        "feature_repo/feature_store.yaml": _rendered("feature_store.yaml", given),
+        "feature_repo/definitions.py": _rendered("definitions.py", given),
+        f"feature_repo/transforms/features/{view}.sql": _rendered("view.sql", given),
+        "feature_repo/transforms/spine.sql": _rendered("spine.sql", given),
+    }
+
+
+def declarations(
+    plan: Plan,
+    split: Split,
+    *,
+    owner: Owner,
+    uri: str,
+    bounds: Bounds,
+    sweep: Sequence[Mapping[str, Any]],
+    min_rows: int,
+    version: str = "1.0.0",
+) -> dict[str, str]:
+    """Charter, contract and training code, by their place in the project."""
+    given = {
+        "plan": plan,
+        "owner": owner.name,
+        "email": owner.email,
+        "uri": uri,
+        "contract": contract_file(plan),
+        "service": service_name(plan),
+        "row_id": row_id(plan),
+        "purpose": _purpose(plan),
+        "span": draft_split.text(split.span),
+        "holdout": draft_split.text(split.holdout),
+        "watched": draft_split.text(split.holdout),
+        "min_rows": min_rows,
+        "sweep": [dict(params) for params in sweep],
+        "bounds": bounds,
+        "properties": properties(plan),
+        "version": version,
+    }
+    return {
+        "charter.yaml": _rendered("charter.yaml", given),
+        contract_file(plan): _rendered("contract.odcs.yaml", given),
+        "train.py": training_code(plan),
+    }
+
+
+def training_code(plan: Plan) -> str:
+    return _rendered("train.py", {"estimator": _ESTIMATORS[plan.target.task]})
+
+
+def contract_file(plan: Plan) -> str:
+    return f"{CONTRACTS}/{plan.asked.table}.odcs.yaml"
+
+
+def service_name(plan: Plan) -> str:
+    return f"{plan.asked.table}_service"
+
+
+def row_id(plan: Plan) -> str:
+    return plan.key.name if plan.key and plan.shape is not Shape.EVENTS else "row_id"
+
+
+def view_name(plan: Plan) -> str:
+    suffix = {Shape.ROWS: "table", Shape.FACTS: "facts", Shape.EVENTS: "history"}[plan.shape]
+    return f"{plan.asked.table}_{suffix}"
+
+
+def _about(plan: Plan) -> str:
+    key = plan.key.profile.name if plan.key else ""
+    return {
+        Shape.ROWS: "What is true of every row.",
+        Shape.FACTS: f"What is known of each {key}.",
+        Shape.EVENTS: f"The history of each {key}.",
+    }[plan.shape]
+
+
+def _fields(plan: Plan) -> list[tuple[str, str, str]]:
+    if plan.shape is Shape.ROWS:
+        return [("schema_version", "Float64", "Version of what was agreed about the columns.")]
+    if plan.shape is Shape.EVENTS:
+        assert plan.key is not None
+        return [
+            (f"{plan.key.name}_rows_before", "Float64", "Rows of this key so far."),
+            (f"{plan.key.name}_hours_between", "Float64", "Hours between its newest row and the one before."),
+        ]
+    return [(one.name, "String" if one.is_text else "Float64", _described(one)) for one in plan.looked_up]
+
+
+def _described(column: DraftColumn) -> str:
+    return f"Column {column.profile.name}" + (f": {column.why}." if column.why else ".")
+
+
+def _told_apart(plan: Plan) -> list[str]:
+    named = [plan.key, plan.time] if plan.time else []
+    return [column.profile.name for column in (*named, *plan.inputs) if column is not None]
+
+
+def _outcome(plan: Plan) -> str:
+    column = quoted(plan.target.column)
+    if plan.target.task is Task.BINARY:
+        assert plan.target.positive is not None
+        return f"CAST({column} = {_literal(plan.target.positive)} AS BIGINT)"
+    if plan.target.task is Task.REGRESSION:
+        return f"CAST({column} AS DOUBLE)"
+    whole = all(isinstance(value, int | float) for value in plan.target.classes)
+    return f"CAST({column} AS {'BIGINT' if whole else 'VARCHAR'})"
+
+
+def _purpose(plan: Plan) -> str:
+    if plan.target.positive is not None:
+        return f"Tell whether {plan.target.column} will be {plan.target.positive}."
+    return f"Tell what {plan.target.column} will be."
+
+
+def _expression(column: DraftColumn) -> str:
+    """A column as a feature: numbers as DOUBLE, without what is no finite number."""
+    name = quoted(column.profile.name)
+    if column.role is Role.CATEGORY:
+        return name
+    if column.role is Role.MOMENT:
+        if column.profile.kind is LogicalType.TIME:
+            return f"epoch(CAST({name} AS TIME)) / 3600.0"
+        return f"epoch(CAST({name} AS TIMESTAMP)) / 86400.0"
+    cast = f"TRY_CAST({name} AS DOUBLE)"
+    if column.role is Role.MIXED or column.profile.infinite:
+        return f"CASE WHEN isfinite({cast}) THEN {cast} END"
+    return f"CAST({name} AS DOUBLE)"
+
+
+def quoted(name: str) -> str:
+    """A name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, int | float) else "'" + value.replace("'", "''") + "'"
+
+
+def _line(text: object) -> str:
+    """Text as part of one line: of a comment."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("towpath.stages", "templates/init"),
+        autoescape=False,  # noqa: S701  what is written is YAML, SQL and Python, each quoted by its own filter
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "yaml": lambda value: json.dumps(value, ensure_ascii=False),  # JSON is YAML
+        "name": quoted,
+        "expression": _expression,
+        "literal": json.dumps,
+        "line": _line,
+    }
+    environment.filters |= filters
+    return environment
+
+
+def _rendered(name: str, given: Mapping[str, Any]) -> str:
+    return _environment().get_template(f"{name}.j2").render(given)
