@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
-from towpath.measure import gates, importance, leakage, plots, proxy, skew
+from towpath.measure import gates, importance, leakage, leakage_gate, plots, proxy, skew
 from towpath.measure.gates import Evaluation, Holdout
 from towpath.measure.importance import Importance
+from towpath.measure.leakage_frame import Split
 from towpath.stages.attested import require_attested
 from towpath.stages.train import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, enter, write
@@ -108,7 +109,7 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
         seed=charter.training.seed,
     )
     work.progress.step("leakage")
-    findings = [*evaluation.findings, *comparable, *_leakage(begun.candidate, judged, target, work)]
+    findings = [*evaluation.findings, *comparable, *_leakage(begun.candidate, judged, work)]
     work.progress.step("importance")
     ranked = importance.importance(
         lambda rows: _scores(judged.model, rows), judged.holdout[judged.columns], target, seed=charter.training.seed
@@ -129,22 +130,32 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
     return write(begun, entry, work)
 
 
-def _leakage(candidate: Candidate, judged: _Judged, target: NDArray[Any], work: Work) -> Sequence[Finding]:
+def _leakage(candidate: Candidate, judged: _Judged, work: Work) -> Sequence[Finding]:
     charter = work.project.charter
     served = candidate.entry(Stage.FEATURIZE).subjects_of("served")
     offline, online = (
         pd.read_parquet(work.ports.objects.fetch(served[name].digest))[judged.columns] for name in ("offline", "online")
     )
-    both = pd.concat([judged.train, judged.holdout], ignore_index=True)
+    split = Split(
+        train=judged.train,
+        holdout=judged.holdout,
+        inputs=judged.columns,
+        target=charter.training.target,
+        row_id=charter.features.row_id,
+        known_at=leakage_gate.known_at(work.project.contracts, charter.features.request),
+        seed=charter.training.seed,
+    )
+    ranked = leakage_gate.ranked_rows(split)
     return [
         *proxy.target_proxy(
-            judged.holdout[judged.columns],
-            target,
+            ranked[judged.columns],
+            ranked[split.target].to_numpy(),
             bound=charter.gates.single_feature_roc_auc,
             seed=charter.training.seed,
         ),
-        *leakage.future_feature(both),
+        *leakage.future_feature(split.both),
         *leakage.overlap(judged.train, judged.holdout, row_id=charter.features.row_id),
+        *leakage_gate.of_split(split),
         *skew.skew(offline, online, tolerance=1e-6),
     ]
 
