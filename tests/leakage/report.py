@@ -18,7 +18,7 @@ from towpath.core.evidence import Finding, Outcome
 PAGE = Path(__file__).parents[2] / "docs" / "leakage.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SEEDS = 1  # resamples of each table that each kind is planted into
-RESAMPLES = 12  # clean resamples of each table
+RESAMPLES = 40  # clean resamples of each table
 
 
 def planted(kind: Kind, table: str, seed: int) -> tuple[Case, str] | None:
