@@ -1,6 +1,7 @@
 -- One row for each prediction: a flight at the moment it leaves the gate, what is known then, and how it ended.
 -- Cancelled and diverted flights have no arrival delay and so no label; flights still in the air have none yet.
 --   event_timestamp    when the prediction is made: departure from the gate
+--   departed_at        the same, by the name that the contract gives it: the time from which dep_delay is known
 --   dep_delay          minutes late at the gate, negative when early
 --   departure_hour     scheduled local hour, 0..23
 --   weekday            local, Sunday is 0
@@ -11,6 +12,7 @@
 SELECT
     flight_id,
     departed_at AS event_timestamp,
+    departed_at,
     carrier,
     origin,
     dest,

@@ -176,7 +176,7 @@ def _replay(built: Example, name: str, then: str, now: str, instant: datetime) -
 def test_the_spine_shows_the_arrival_in_its_label_alone(built: Example) -> None:
     columns = list(built.columns("feature.spine"))
     assert columns == [
-        *("flight_id", "event_timestamp", "carrier", "origin", "dest", "tailnum"),
+        *("flight_id", "event_timestamp", "departed_at", "carrier", "origin", "dest", "tailnum"),
         *("dep_delay", "departure_hour", "weekday", "distance", "scheduled_minutes"),
         *("late", "label_timestamp"),
     ]

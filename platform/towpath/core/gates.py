@@ -259,6 +259,48 @@ GATES: dict[str, Gate] = _gates(
         required=True,
     ),
     Gate(
+        code="leakage.known_later",
+        stage=Stage.EVALUATE,
+        asks="Was every input that the request brings known before the prediction, by its contract?",
+        mend="Drop the named column from `features.request`; where a warning says so, select its time in the spine.",
+    ),
+    Gate(
+        code="leakage.aggregate",
+        stage=Stage.EVALUATE,
+        asks="Is no input a mean or sum that later rows or the row's own label were needed for?",
+        mend="Aggregate rows known before each prediction only, in a transform that the replay proves.",
+    ),
+    Gate(
+        code="leakage.encoding",
+        stage=Stage.EVALUATE,
+        asks="Does no input hold the labels of its own rows, as target encoding without folds does?",
+        mend="Encode inside the model's pipeline with cross-fitting, or from earlier rows only.",
+    ),
+    Gate(
+        code="leakage.fitted",
+        stage=Stage.EVALUATE,
+        asks="Was no input scaled, ranked or filled in by figures of the holdout?",
+        mend="Do it inside the model's pipeline, where it is fitted on training rows.",
+    ),
+    Gate(
+        code="leakage.index",
+        stage=Stage.EVALUATE,
+        asks="Does no row number among the inputs go with the target?",
+        mend="Drop the named column; the order of a file is no property of what is predicted.",
+    ),
+    Gate(
+        code="leakage.group",
+        stage=Stage.EVALUATE,
+        asks="Does no entity that is on both sides of the split fix the label?",
+        mend="Keep all rows of the named entity on one side, or predict once for each.",
+    ),
+    Gate(
+        code="leakage.duplicate",
+        stage=Stage.EVALUATE,
+        asks="Have holdout rows no more copies and near copies in training than training rows have among themselves?",
+        mend="Find out where rows are doubled, in the source or in a join, and remove them before the split.",
+    ),
+    Gate(
         code="leakage.skew",
         stage=Stage.EVALUATE,
         asks="Do the model's inputs when serving equal those in training, on sampled rows?",

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
-from towpath.measure import importance, leakage, plots, skew
+from towpath.measure import importance, leakage, leakage_gate, plots, skew
 from towpath.measure.importance import Importance
+from towpath.measure.leakage_frame import Split
 from towpath.stages import judging
 from towpath.stages.attested import require_attested
 from towpath.stages.judging import Asked, Judged
@@ -112,7 +112,7 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
         seed=seed,
     )
     work.progress.step("leakage")
-    findings = [*evaluation.findings, *comparable, *_leakage(begun.candidate, judged, target, work)]
+    findings = [*evaluation.findings, *comparable, *_leakage(begun.candidate, judged, work)]
     work.progress.step("importance")
     ranked = importance.importance(
         lambda rows: judged.scoring.scores(judged.model, rows),
@@ -136,17 +136,32 @@ def _evaluate(begun: Begun, judged: _Judged, work: Work, folder: Path) -> Candid
     return write(begun, entry, work)
 
 
-def _leakage(candidate: Candidate, judged: _Judged, target: NDArray[Any], work: Work) -> Sequence[Finding]:
+def _leakage(candidate: Candidate, judged: _Judged, work: Work) -> Sequence[Finding]:
     charter = work.project.charter
     served = candidate.entry(Stage.FEATURIZE).subjects_of("served")
     offline, online = (
         pd.read_parquet(work.ports.objects.fetch(served[name].digest))[judged.columns] for name in ("offline", "online")
     )
-    both = pd.concat([judged.train, judged.holdout], ignore_index=True)
+    split = Split(
+        train=judged.train,
+        holdout=judged.holdout,
+        inputs=judged.columns,
+        target=charter.training.target,
+        row_id=charter.features.row_id,
+        known_at=leakage_gate.known_at(work.project.contracts, charter.features.request),
+        seed=charter.training.seed,
+    )
+    ranked = leakage_gate.ranked_rows(split)
     return [
-        *judging.target_proxy(judged.holdout[judged.columns], target, charter.gates, seed=charter.training.seed),
-        *leakage.future_feature(both),
+        *judging.target_proxy(
+            ranked[judged.columns],
+            judged.scoring.labels(ranked[split.target]),
+            charter.gates,
+            seed=charter.training.seed,
+        ),
+        *leakage.future_feature(split.both),
         *leakage.overlap(judged.train, judged.holdout, row_id=charter.features.row_id),
+        *leakage_gate.of_split(split),
         *skew.skew(offline, online, tolerance=1e-6),
     ]
 
