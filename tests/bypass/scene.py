@@ -126,10 +126,6 @@ class Scene:
     def rolling(self) -> Candidate:
         return self.built.rolling  # type: ignore[no-any-return]
 
-    @property
-    def database(self) -> Path:
-        return self.state / "ledger.db"
-
     def who(self, account: str) -> Identity:
         """As the token proves it."""
         with closing(wiring.open_tokens(self.settings)) as opened:
