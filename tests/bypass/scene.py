@@ -273,7 +273,8 @@ def gateway(scene: Scene, *, wait: bool = True, more: Mapping[str, str] | None =
         ledger=None,  # type: ignore[arg-type]
         rollouts=None,  # type: ignore[arg-type]
     )
-    with served.serving(house, wait=wait, more=more, log=False) as running:
+    given = {**scene.environment, **(more or {})}
+    with served.serving(house, wait=wait, more=given, log=False) as running:
         yield running
 
 
