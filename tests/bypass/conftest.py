@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bypass import databases
 from bypass import scene as scenes
 from bypass.scene import Built, Scene
 from cli.conftest import Ran
@@ -23,8 +24,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture
-def scene(built: Built, tmp_path: Path) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, built: Built, tmp_path: Path) -> Iterator[Scene]:
+    """Its ledger is in SQLite, or where `databases.EITHER` says."""
     with scenes.opened(built, tmp_path) as made:
+        if getattr(request, "param", "sqlite") == "postgresql":
+            databases.moved(made, request.getfixturevalue("postgres_database"))
         yield made
 
 

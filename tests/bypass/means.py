@@ -1,4 +1,4 @@
-"""What an attacker has in hand: the ledger's database without its triggers, files, keys of their own, and the API."""
+"""What an attacker has in hand: rows of the ledger's database, files, keys of their own, and the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from bypass.databases import Database
 from bypass.scene import PROJECT, Scene
 from towpath import wiring
 from towpath.adapters.keys_local import LocalKeys
@@ -42,24 +42,13 @@ from towpath.stages.verdict import gathered, governance
 from towpath.stages.work import champion
 
 
-@contextmanager
-def sql(scene: Scene) -> Iterator[sqlite3.Connection]:
-    """The ledger's database, as its owner opens it: the triggers that let it only grow are dropped."""
-    with closing(sqlite3.connect(scene.database)) as connection:
-        for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
-            connection.execute(f'drop trigger "{name}"')
-        connection.commit()
-        with connection:
-            yield connection
-
-
-def rows(connection: sqlite3.Connection) -> list[Stored]:
+def rows(connection: Database) -> list[Stored]:
     """Every record as it lies."""
     found = connection.execute(f"select {', '.join(FIELDS)} from towpath_records order by sequence")
     return [Stored(**dict(zip(FIELDS, row, strict=True))) for row in found]
 
 
-def insert(connection: sqlite3.Connection, row: Stored) -> None:
+def insert(connection: Database, row: Stored) -> None:
     names = ", ".join(FIELDS)
     connection.execute(
         f"insert into towpath_records ({names}) values ({', '.join('?' * len(FIELDS))})",
@@ -67,7 +56,7 @@ def insert(connection: sqlite3.Connection, row: Stored) -> None:
     )
 
 
-def rewrite(connection: sqlite3.Connection, found: list[Stored]) -> None:
+def rewrite(connection: Database, found: list[Stored]) -> None:
     """The whole table anew."""
     connection.execute("delete from towpath_records")
     for row in found:
@@ -141,7 +130,7 @@ def coronation(scene: Scene, candidate: Candidate) -> Draft:
         return crown(decision, candidate, champion(ledger, PROJECT), reason="it is ready", governance=governance(case))
 
 
-def edit(connection: sqlite3.Connection, row: Stored, **body: Any) -> None:
+def edit(connection: Database, row: Stored, **body: Any) -> None:
     """Change a record's body in place, with digest and hash that fit again; the signature stays."""
     value = {**parse(row.body), **body}
     changed = replace(row, body=canonical(value), digest=digests.of_json(value))
@@ -159,7 +148,7 @@ def content(row: Stored) -> dict[str, Any]:
     return {**found, "body": parse(row.body)}
 
 
-def put_rollout(connection: sqlite3.Connection, rollout: Rollout, *, lease: datetime) -> None:
+def put_rollout(connection: Database, rollout: Rollout, *, lease: datetime) -> None:
     """A rollout's row, as the table takes it."""
     body = rollout.model_dump(mode="json", exclude={"lease_until"})
     connection.execute(
@@ -176,7 +165,7 @@ def put_rollout(connection: sqlite3.Connection, rollout: Rollout, *, lease: date
     )
 
 
-def edit_rollout(connection: sqlite3.Connection, *, lease: datetime | None = None, **changes: Any) -> None:
+def edit_rollout(connection: Database, *, lease: datetime | None = None, **changes: Any) -> None:
     """Change what a rollout's row says."""
     ((text,),) = connection.execute("select body from towpath_rollouts where is_open = 1").fetchall()
     connection.execute(

@@ -126,10 +126,6 @@ class Scene:
     def rolling(self) -> Candidate:
         return self.built.rolling  # type: ignore[no-any-return]
 
-    @property
-    def database(self) -> Path:
-        return self.state / "ledger.db"
-
     def who(self, account: str) -> Identity:
         """As the token proves it."""
         with closing(wiring.open_tokens(self.settings)) as opened:
@@ -277,7 +273,8 @@ def gateway(scene: Scene, *, wait: bool = True, more: Mapping[str, str] | None =
         ledger=None,  # type: ignore[arg-type]
         rollouts=None,  # type: ignore[arg-type]
     )
-    with served.serving(house, wait=wait, more=more, log=False) as running:
+    given = {**scene.environment, **(more or {})}
+    with served.serving(house, wait=wait, more=given, log=False) as running:
         yield running
 
 

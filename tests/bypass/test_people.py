@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bypass import means
+from bypass import databases, means
 from bypass.conftest import Typed
+from bypass.databases import EITHER
 from bypass.scene import PROJECT, YEAR, Scene, wanted
 from path import small
 from towpath import wiring
@@ -277,9 +278,10 @@ def test_claimed_name_in_an_open_installation(scene: Scene) -> None:
     scene.unmoved()
 
 
+@EITHER
 def test_installation_opened_again(scene: Scene, typed: Typed) -> None:
     """Every token is deleted from the database, so that a name is enough again, and the first token is one's own."""
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute("delete from towpath_tokens")
     asked = ("--person", "mallory-root", "--role", "platform-admin")
     ran = typed(None, "token", "create", *asked, TOWPATH_ACTOR="katherine")
@@ -291,21 +293,17 @@ def test_installation_opened_again(scene: Scene, typed: Typed) -> None:
     scene.unmoved()
 
 
+@EITHER
 def test_token_put_into_the_database(scene: Scene, typed: Typed) -> None:
     """A row of a token with a known secret is inserted; the attacker's own row is given roles and another's name."""
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute(
             "update towpath_tokens set person = 'grace', grants = '[\"release-manager\",\"platform-admin\"]'"
             " where account = 'mallory-two'"
         )
-        columns = [name for _, name, *_ in database.execute("pragma table_info(towpath_tokens)")]
-        row = dict(
-            zip(
-                columns,
-                database.execute("select * from towpath_tokens where account = 'grace'").fetchone(),
-                strict=True,
-            )
-        )
+        found = database.execute("select * from towpath_tokens where account = 'grace'")
+        columns = [column[0] for column in found.description]
+        row = dict(zip(columns, found.fetchone(), strict=True))
         secret = "ab" * 32
         row |= {"token_id": "0" * 12, "secret_sha256": means.hashed(secret)}
         marks = ", ".join("?" * len(columns))
@@ -347,12 +345,13 @@ def test_role_of_another_project(scene: Scene) -> None:
     scene.unmoved()
 
 
+@EITHER
 def test_revoked_token_approves(scene: Scene) -> None:
     """A token that was revoked is used, and its row's mark of it is erased."""
     identity = scene.who("grace")
     with closing(wiring.open_tokens(scene.settings)) as tokens:
         tokens.revoke(identity.credential, by=scene.who("katherine"), reason="she has left")
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute("update towpath_tokens set revoked_at = null")
     with pytest.raises(Unauthenticated, match="was revoked"):
         scene.approve("grace")

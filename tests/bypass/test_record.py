@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bypass import means
+from bypass import databases, means
+from bypass.databases import EITHER
 from bypass.scene import PROJECT, YEAR, Scene, gateway
 from bypass.test_people import held
 from bypass.test_stores import incidents
@@ -76,56 +77,60 @@ def begun(scene: Scene) -> Rollout:
         return start(scene.rolling, load(scene.built.rolled), opened, **given).rollout
 
 
+@EITHER
 def test_record_edited(scene: Scene) -> None:
     """The body of the decision that made the champion names another candidate: alone, and with its hashes again."""
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         row = next(one for one in means.rows(database) if one.kind == "decision")
         database.execute(
             "update towpath_records set body = replace(body, ?, ?) where sequence = ?",
             (scene.champion.digest, scene.mine.digest, row.sequence),
         )
     broken(scene, Tampering.EDITED)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         means.edit(database, row, digest=scene.mine.digest, candidate=scene.mine.id)
     broken(scene, Tampering.FORGED, Tampering.EDITED)
 
 
+@EITHER
 def test_actor_edited(scene: Scene) -> None:
     """The submitter's name is taken off the candidate's entries, then the submitter approves."""
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute("update towpath_records set actor = 'robot' where actor = 'mallory' and kind = 'entry'")
     broken(scene, Tampering.FORGED_ACTOR, Tampering.EDITED)
     with pytest.raises(TowpathError):
         scene.approve("mallory-two")
 
 
+@EITHER
 def test_approval_inserted(scene: Scene) -> None:
     """An approval in another's name is put behind the last record: unsigned, and signed with a key of one's own."""
     grace = scene.who("grace")
     draft = means.agreement(scene, scene.mine, grace)
     mallorys = means.own_keys(scene.state / "mallory")
     for keys in (None, mallorys):
-        with means.sql(scene) as database:
+        with databases.sql(scene) as database:
             last = means.rows(database)[-1]
             means.insert(database, means.sealed(draft, last, actor="grace", via=grace.via, keys=keys))
         broken(scene, Tampering.FORGED)
-        with means.sql(scene) as database:
+        with databases.sql(scene) as database:
             database.execute("delete from towpath_records where sequence = ?", (last.sequence + 1,))
     scene.unmoved()
 
 
+@EITHER
 def test_approval_replayed_in_the_database(scene: Scene) -> None:
     """The row of an approval that was withdrawn is inserted again behind the last, as it is and numbered anew."""
     scene.approve("grace")
     scene.withdraw("grace")
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         found = means.rows(database)
         old, last = next(one for one in found if one.kind == "approval"), found[-1]
         again = replace(old, sequence=last.sequence + 1, previous=last.hash)
         again = replace(again, key=None, hash=digests.of_json(means.content(again)))
         means.insert(database, again)
     broken(scene, Tampering.INSERTED, Tampering.FORGED, Tampering.FORGED_ACTOR)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute("delete from towpath_records where sequence = ?", (last.sequence + 1,))
     with scene.ledger(scene.who("grace")) as ledger:  # by a program that writes for its own person, as records are
         said = next(record for record in ledger.records(kind=RecordKind.APPROVAL))
@@ -135,27 +140,29 @@ def test_approval_replayed_in_the_database(scene: Scene) -> None:
     scene.unmoved()
 
 
+@EITHER
 def test_withdrawal_deleted(scene: Scene) -> None:
     """The record of a withdrawal is deleted, from the end and from the middle."""
     scene.approve("grace")
     scene.withdraw("grace")
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         before = means.rows(database)
         database.execute("delete from towpath_records where sequence = ?", (before[-1].sequence,))
     broken(scene, Tampering.TRUNCATED)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         means.rewrite(database, before)
     scene.approve("barbara", scene.rolling)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute("delete from towpath_records where sequence = ?", (before[-1].sequence,))
     broken(scene, Tampering.DELETED)
 
 
+@EITHER
 def test_ledger_truncated_then_continued(scene: Scene) -> None:
     """The end is cut off, with the withdrawal in it, and the ledger goes on by the platform's own commands."""
     scene.approve("grace")
     scene.withdraw("grace")
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         last = means.rows(database)[-1].sequence
         database.execute("delete from towpath_records where sequence = ?", (last,))
     barbara = scene.who("barbara")
@@ -165,29 +172,28 @@ def test_ledger_truncated_then_continued(scene: Scene) -> None:
     broken(scene, Tampering.TRUNCATED)
 
 
+@EITHER
 def test_old_copy_of_the_database(scene: Scene) -> None:
     """The database of before a withdrawal is put back, whole."""
     scene.approve("grace")
-    kept = scene.state / "kept.db"
-    with means.sql(scene) as database:
-        database.execute("vacuum into ?", (str(kept),))
+    kept = databases.copied(scene)
     scene.withdraw("grace")
-    for file in scene.state.glob("ledger.db*"):
-        file.unlink()
-    shutil.copyfile(kept, scene.database)
+    databases.put_back(scene, kept)
     broken(scene, Tampering.TRUNCATED)
 
 
+@EITHER
 def test_signatures_stripped(scene: Scene) -> None:
     """Every record's signature is taken off and every hash computed again, with a coronation at the end."""
     draft = means.coronation(scene, scene.mine)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         made = means.resealed(means.rows(database))
         made.append(means.sealed(draft, made[-1], actor="grace", via=None))
         means.rewrite(database, made)
     broken(scene, Tampering.FORGED, Tampering.REWRITTEN)
 
 
+@EITHER
 def test_unsigned_ledger_of_before_the_keys(scene: Scene) -> None:
     """A chain of one's own, unsigned and dated before the first key was made, where no checkpoint was kept."""
     approval = means.agreement(scene, scene.mine, scene.who("grace"))
@@ -196,7 +202,7 @@ def test_unsigned_ledger_of_before_the_keys(scene: Scene) -> None:
         forged,
         {**forged.body, "governance": {**forged.body["governance"], "decided_at": (wiring.now() - YEAR).isoformat()}},
     )
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         made = means.resealed(means.rows(database), moved=lambda at: at - YEAR)
         for draft in (approval, forged):
             made.append(means.sealed(draft, made[-1], actor="grace", via="token:1", at=wiring.now() - YEAR))
@@ -205,16 +211,13 @@ def test_unsigned_ledger_of_before_the_keys(scene: Scene) -> None:
     broken(scene, Tampering.FORGED)
 
 
+@EITHER
 def test_another_ledger(scene: Scene) -> None:
     """The gateway's settings name a database of the attacker's own: their chain, signed with their keys."""
     draft = means.coronation(scene, scene.mine)
     mallorys = means.own_keys(scene.state / "mallory")
-    other = scene.state / "other.db"
-    with means.sql(scene) as database:
-        database.execute("vacuum into ?", (str(other),))
-    scene.environment["TOWPATH_LEDGER"] = f"sqlite:///{other}"
-    mine = replace_database(scene, other)
-    with means.sql(mine) as database:
+    scene.environment["TOWPATH_LEDGER"] = databases.copied(scene)
+    with databases.sql(scene) as database:
         made = means.resealed(means.rows(database), keys=mallorys)
         made.append(means.sealed(draft, made[-1], actor="grace", via=None, keys=mallorys))
         means.rewrite(database, made)
@@ -224,6 +227,7 @@ def test_another_ledger(scene: Scene) -> None:
         assert running.infer(served.rows(scene.built, 1)).status in (404, 503)
 
 
+@EITHER
 def test_rows_edited_between_two_full_verifications(scene: Scene) -> None:
     """Right after a gateway verified everything, an old decision is edited; the next honest record makes it look."""
     head = Head()
@@ -231,7 +235,7 @@ def test_rows_edited_between_two_full_verifications(scene: Scene) -> None:
         head.moved(ledger)
         before = servable(ledger, rollouts.open(PROJECT), PROJECT, head=head)
         assert before.champion is not None
-        with means.sql(scene) as database:
+        with databases.sql(scene) as database:
             found = means.rows(database)
             row = next(one for one in found if one.kind == "decision")
             approval = next(one for one in found if one.kind == "approval")
@@ -268,10 +272,11 @@ def test_rows_edited_between_two_full_verifications(scene: Scene) -> None:
     broken(scene, Tampering.FORGED, Tampering.EDITED)
 
 
+@EITHER
 def test_weight_edited(scene: Scene) -> None:
     """A rollout that was decided to get no traffic yet is given all of it in its row, and a lease of years."""
     rollout = begun(scene)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         means.edit_rollout(database, phase=Phase.PROGRESSING.value, weight=10_000, step=0, lease=wiring.now() + YEAR)
     rows = served.rows(scene.built, 3)
     with gateway(scene) as running:
@@ -287,11 +292,12 @@ def test_weight_edited(scene: Scene) -> None:
     assert rollout.weight == 0
 
 
+@EITHER
 def test_rollout_inserted(scene: Scene) -> None:
     """A rollout is begun by a row: of a candidate that nobody approved, then of one that was approved."""
     rollout = served.started(policy_of(scene), scene.champion, scene.rolling, wiring.now())
     rollout = rollout.model_copy(update={"phase": Phase.PROGRESSING, "weight": 10_000})
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         means.put_rollout(database, rollout, lease=wiring.now() + YEAR)
     scene.unmoved()
     scene.approve("grace", scene.rolling)
@@ -301,15 +307,16 @@ def test_rollout_inserted(scene: Scene) -> None:
         tick_once(opened, PROJECT, wiring.now())
 
 
+@EITHER
 def test_old_row_of_a_rollout_put_back(scene: Scene) -> None:
     """A rollout was ended by a person; its row of before, which was sealed then, is put back."""
     begun(scene)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         old = database.execute("select body, generation from towpath_rollouts").fetchone()
     with closing(ports(scene, "barbara")) as opened:
         give(opened, PROJECT, Command(order=Order.ABORT, author="barbara", reason="it is bad"), wiring.now())
     assert scene.unmoved().rollout is None
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         database.execute(
             "update towpath_rollouts set body = ?, generation = ?, is_open = 1, lease = ?",
             (*old, (wiring.now() + YEAR).isoformat()),
@@ -320,6 +327,7 @@ def test_old_row_of_a_rollout_put_back(scene: Scene) -> None:
         tick_once(opened, PROJECT, wiring.now())
 
 
+@EITHER
 def test_bad_champion_of_before_in_a_row(scene: Scene) -> None:
     """A model that was champion, and was rolled back because it is bad, gets all traffic by a rollout's row."""
     scene.approve("grace")
@@ -328,7 +336,7 @@ def test_bad_champion_of_before_in_a_row(scene: Scene) -> None:
         rollback(PROJECT, opened, to=None, author="grace", reason="it is bad", now=wiring.now())
     rollout = served.started(policy_of(scene), scene.champion, scene.mine, wiring.now())
     rollout = rollout.model_copy(update={"phase": Phase.PROGRESSING, "weight": 10_000})
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         means.put_rollout(database, rollout, lease=wiring.now() + YEAR)
     scene.unmoved()
 
@@ -345,10 +353,11 @@ def test_own_model_rolled_forward(scene: Scene) -> None:
     scene.unmoved()
 
 
+@EITHER
 def test_evidence_of_a_rollout_edited(scene: Scene) -> None:
     """What the judge has seen is edited in the row, so that the controller finds that the challenger does no harm."""
     begun(scene)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         ((text,),) = database.execute("select body from towpath_rollouts where is_open = 1").fetchall()
         means.edit_rollout(database, thresholds={"errors": 1.0}, watermark="all is well", judge=parse(text)["judge"])
     with closing(ports(scene, "robot")) as opened, pytest.raises(IntegrityError):
@@ -456,6 +465,7 @@ def test_clock_moved_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None
     scene.unmoved()
 
 
+@EITHER
 def test_signed_by_a_revoked_key(scene: Scene) -> None:
     """The ledger's key was stolen, revoked and replaced; the thief goes on to sign with it."""
     stolen = scene.state / "stolen"
@@ -472,7 +482,7 @@ def test_signed_by_a_revoked_key(scene: Scene) -> None:
 
     grace = scene.who("grace")
     draft = means.agreement(scene, scene.mine, grace)
-    with means.sql(scene) as database:
+    with databases.sql(scene) as database:
         row = means.sealed(draft, means.rows(database)[-1], actor="grace", via=grace.via, keys=LocalKeys(stolen))
         means.insert(database, row)
     broken(scene, Tampering.FORGED)
@@ -530,14 +540,3 @@ def rehash(database: object, sequence: int) -> None:
     database.execute(  # type: ignore[attr-defined]
         "update towpath_records set hash = ? where sequence = ?", (digests.of_json(means.content(row)), sequence)
     )
-
-
-def replace_database(scene: Scene, other: Path) -> Scene:
-    """The same scene, for tools that open its database by path."""
-
-    class Elsewhere(Scene):
-        @property
-        def database(self) -> Path:
-            return other
-
-    return Elsewhere(project=scene.project, state=scene.state, built=scene.built, tokens=scene.tokens)

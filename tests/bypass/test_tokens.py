@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bypass import means
+from bypass import databases, means
 from bypass.conftest import Typed
+from bypass.databases import EITHER
 from bypass.scene import Scene
 from bypass.test_people import held
 from servers.oidc import OidcServer
@@ -182,11 +183,12 @@ def test_another_name_over_the_api(scene: Scene) -> None:
 
 
 @pytest.mark.slow
+@EITHER
 def test_database_tokens_deleted_under_the_api(scene: Scene) -> None:
     """Every token is deleted from the database of a running API, and one of a new one."""
     path = f"/v1/candidates/{scene.mine.id}/approve"
     with means.api(scene) as api:
-        with means.sql(scene) as database:
+        with databases.sql(scene) as database:
             database.execute("delete from towpath_tokens")
         assert api.post(path, {"reason": "a b"}, token=None, **{"towpath-actor": "grace"}).status == 401
     with means.api(scene) as api:
