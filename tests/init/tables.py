@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets
 
+from towpath.example.landing import land
 
-def shipped(name: str) -> pd.DataFrame:
+
+def shipped(name: str, **options: Any) -> pd.DataFrame:
     """A data set of scikit-learn with its target as the column `target`."""
-    loaded: Any = getattr(datasets, f"load_{name}")(as_frame=True)
+    loaded: Any = getattr(datasets, f"load_{name}")(as_frame=True, **options)
     frame: pd.DataFrame = loaded.frame
     return frame
+
+
+def flights() -> pd.DataFrame:
+    """The example's flights of May 2013, as they are delivered."""
+    with tempfile.TemporaryDirectory() as folder:
+        land(Path(folder))
+        return pd.read_csv(Path(folder) / "flights/2013-05.csv")
 
 
 def passengers(rows: int = 891, *, seed: int = 1) -> pd.DataFrame:

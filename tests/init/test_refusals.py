@@ -34,6 +34,7 @@ def good() -> pd.DataFrame:
             "grade": np.arange(ROWS) % 5,
             "weight": height / 2 + draw.normal(0, 5, ROWS),
             "words": [f"w{place % 200}" for place in range(ROWS)],
+            "kind": np.where(np.arange(ROWS) % 25 == 0, "rare", np.where(np.arange(ROWS) % 2, "odd", "even")),
             "tall": height > 170,
         }
     )
@@ -55,8 +56,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TableProfile
         (["--target", "tall", "--key", "tall"], "Column 'tall' is named twice."),
         (["--target", "one"], "The target 'one' holds only the value 1, so there is nothing to learn."),
         (["--target", "day"], "The target 'day' is of type DATE; a target is a class or a number."),
-        (["--target", "grade"], "The target 'grade' is one of 5 classes"),
-        (["--target", "weight"], "The target 'weight' is a number"),
+        (["--target", "kind"], "people has 300 rows with a target, 12 of its rarest class: too few to hold out"),
         (["--target", "words"], "The target 'words' is text of 200 distinct values; classes are at most 50."),
         (["--target", "tall", "--time", "height"], "which is of type DOUBLE and no date or time. Valid: day."),
         (["--target", "tall", "--key", "height"], "a key is text or a whole number. Valid: number, group, one, grade,"),

@@ -12,6 +12,8 @@ import typer
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
 
+_NAMED = 8  # classes in a sentence
+
 if TYPE_CHECKING:
     from towpath.stages.init import Drafted
     from towpath.stages.init_files import Owner
@@ -81,6 +83,7 @@ def _document(drafted: Drafted) -> dict[str, Any]:
         "rows": plan.rows,
         "task": plan.target.task.value,
         "positive": plan.target.positive,
+        "classes": list(plan.target.classes),
         "shape": plan.shape.value,
         "columns": [
             {"column": one.profile.name, "name": one.name, "role": one.role.value, "why": one.why}
@@ -129,6 +132,12 @@ def _told(drafted: Drafted) -> list[str]:
     lines = []
     if plan.target.positive is not None:
         lines.append(f"{plan.label} is 1 where {plan.target.column} is {plan.target.positive}, else 0.")
+    elif plan.target.classes:
+        several = sorted(str(one) for one in plan.target.classes)
+        named = ", ".join(several[:_NAMED]) + (", …" if len(several) > _NAMED else "")
+        lines.append(f"{plan.label} is one of {len(several)} classes ({named}), as {plan.target.column} has them.")
+    else:
+        lines.append(f"{plan.label} is a number, as {plan.target.column} has it: a regression.")
     if plan.key is None:
         lines.append(
             "Without --key rows are told apart by their content, and all columns come with the request: nothing can be "
@@ -150,4 +159,14 @@ def _next(drafted: Drafted, folder: Path) -> str:
         return f"Nothing was overwritten. Compare, take over what you want, and then: towpath run {place}"
     if not drafted.kept.written:
         return f"The draft says nothing new; nothing was written. Next: towpath run {place}"
-    return f"Look for DECIDE in {place}. Next: towpath run {place}"
+    return f"Look for DECIDE in {place}. Next: towpath run {place}{_served(drafted.plan.target.task)}"
+
+
+def _served(task: str) -> str:
+    """What the next steps end with, where that is not serving."""
+    if task == "multiclass":
+        return (
+            "\nA model of several classes is registered, promoted and watched, but not served: neither towpath serve "
+            "nor towpath batch answers with more than one number. Load it from the registry to score rows."
+        )
+    return ""

@@ -17,7 +17,7 @@ from enum import StrEnum
 from towpath.core.draft_columns import DraftColumn, Role, judged
 from towpath.core.draft_names import identifiers
 from towpath.core.draft_split import share_held_out
-from towpath.core.draft_target import SUPPORTED, Target, Task, target
+from towpath.core.draft_target import Target, target
 from towpath.core.errors import BadInput
 from towpath.core.profile import TIMES, ColumnProfile, TableProfile
 from towpath.core.promises import LogicalType
@@ -134,10 +134,9 @@ def plan(asked: Asked, table: TableProfile, *, keys: int | None) -> Plan:
     Raises `BadInput` for a target, key or time that cannot be one, and when no input is left.
     """
     aim = target(table.columns[asked.target])
-    if aim.task not in SUPPORTED:
-        raise BadInput(_unsupported(aim, table.columns[asked.target]), value=asked.target, valid=SUPPORTED)
     found = table.columns[asked.target]
-    share = share_held_out(found.filled, min(found.values.values()), table=asked.table)
+    rarest = min(found.values.values()) if aim.classes else None
+    share = share_held_out(found.filled - found.infinite, rarest, task=aim.task, table=asked.table)
     if asked.time is not None:
         _require_time(table.columns[asked.time], [one.name for one in table.columns.values() if one.kind in TIMES])
     named = identifiers(table.columns)
@@ -162,14 +161,6 @@ def plan(asked: Asked, table: TableProfile, *, keys: int | None) -> Plan:
         shape=shape,
         share=share,
         every=max(1, table.rows // _TRAINED_ROWS),
-    )
-
-
-def _unsupported(aim: Target, column: ColumnProfile) -> str:
-    what = "a number" if aim.task is Task.REGRESSION else f"one of {len(aim.classes)} classes"
-    return (
-        f"The target {aim.column!r} is {what} ({column.distinct:,} distinct values), a {aim.task} task, "
-        "and the path judges models of two classes only."
     )
 
 

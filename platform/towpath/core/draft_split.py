@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from towpath.core.errors import BadInput
+from towpath.core.task import Task
 
 FACTS_AT = 86_400  # 1970-01-02: what is true of a row was known before any prediction
 TRAIN_AT = 31_536_000  # 1971
 HOLDOUT_AT = 946_684_800  # 2000
 MIN_ROWS, MIN_CLASS = 50, 10  # of the holdout, for its groups to be judged
+MIN_OF_SEVERAL = 8  # rows of each of several classes, held out
 _SHARES = (0.2, 0.25, 0.3, 0.4, 0.5)
-_WISHED = ((200, 40), (60, 12), (MIN_ROWS + 2, MIN_CLASS + 1))  # rows and rows of the rarest class, held out
+# Rows and rows of the rarest class, held out; of several classes one may be so rare that it is hardly judged.
+_WISHED = {
+    Task.BINARY: ((200, 40), (60, 12), (MIN_ROWS + 2, MIN_CLASS + 1)),
+    Task.MULTICLASS: ((200, 20), (60, MIN_OF_SEVERAL), (MIN_ROWS + 2, MIN_OF_SEVERAL)),
+    Task.REGRESSION: ((200, 0), (60, 0), (MIN_ROWS + 2, 0)),
+}
 _YEARS = timedelta(days=18_262)  # a window that reaches the made holdout from 2022 to 2049
 
 
@@ -38,20 +45,24 @@ class Split:
         return self.cut - self.span
 
 
-def share_held_out(rows: int, rarest: int, *, table: str) -> float:
+def share_held_out(rows: int, rarest: int | None, *, task: Task, table: str) -> float:
     """The share to hold out: the least that is enough to judge a model by, of rows and of the rarest class.
 
-    Raises `BadInput` when half of the table is not enough.
+    `rarest`: the rows of that class; None when there are no classes. Raises `BadInput` when half of the table is not
+    enough.
     """
-    for least, least_of_class in _WISHED:
+    for least, least_of_class in _WISHED[task]:
         for share in _SHARES:
-            if rows * share >= least and rarest * share >= least_of_class:
+            if rows * share >= least and (rarest is None or rarest * share >= least_of_class):
                 return share
+    of_class = "" if rarest is None else f", {rarest:,} of its rarest class"
+    _, each = _WISHED[task][-1]
     raise BadInput(
-        f"{table} has {rows:,} rows with a target, {rarest:,} of its rarest class: too few to hold out rows and judge "
-        "a model by them.",
+        f"{table} has {rows:,} rows with a target{of_class}: too few to hold out rows and judge a model by them.",
         value=rows,
-        hint=f"At least {2 * (MIN_ROWS + 2)} rows are needed, {2 * (MIN_CLASS + 1)} of each class.",
+        hint=f"At least {2 * (MIN_ROWS + 2)} rows are needed"
+        + (f", {2 * each} of each class." if rarest is not None else ".")
+        + (" Group rare classes in the file, or leave their rows out." if task is Task.MULTICLASS else ""),
     )
 
 

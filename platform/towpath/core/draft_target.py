@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from towpath.core.draft_split import MIN_OF_SEVERAL
 from towpath.core.errors import BadInput
 from towpath.core.profile import LISTED, NUMBERS, TIMES, ColumnProfile, Value
 from towpath.core.promises import LogicalType
+from towpath.core.task import Task
 
-
-class Task(StrEnum):
-    """What a model is to tell."""
-
-    BINARY = "binary"
-    MULTICLASS = "multiclass"
-    REGRESSION = "regression"
-
-
-SUPPORTED = (Task.BINARY,)
-_FEW_NUMBERS = 20  # so many distinct whole numbers are classes; more are an amount
+_FEW_NUMBERS = 20  # so many distinct whole numbers are classes, when none of them is rare; else they are an amount
 _YES = (
     "yes",
     "y",
@@ -51,6 +42,11 @@ class Target:
     positive: Value | None = None
     negative: Value | None = None
 
+    @property
+    def in_words(self) -> bool:
+        """Whether the classes are text; else they are whole numbers."""
+        return any(isinstance(one, str) for one in self.classes)
+
 
 def target(column: ColumnProfile) -> Target:
     """Raises `BadInput` for a column of one value, of times, or of text that is no class."""
@@ -75,7 +71,7 @@ def target(column: ColumnProfile) -> Target:
             negative=next(value for value in classes if value != positive),
         )
     if column.kind in NUMBERS:
-        few = column.whole and len(classes) <= _FEW_NUMBERS
+        few = column.whole and len(classes) <= _FEW_NUMBERS and min(column.values.values()) >= 2 * MIN_OF_SEVERAL
         return Target(
             column=column.name, task=Task.MULTICLASS if few else Task.REGRESSION, classes=classes if few else ()
         )

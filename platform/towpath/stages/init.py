@@ -6,27 +6,28 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from towpath.core import names
-from towpath.core.draft import Asked, Plan, Shape, plan, require_columns
-from towpath.core.draft_columns import Role
+from towpath.core.draft import Asked, Plan, plan, require_columns
 from towpath.core.draft_names import identifier, is_project
 from towpath.core.draft_split import Split, by_content, by_time
 from towpath.core.errors import BadInput
 from towpath.core.profile import TableProfile
-from towpath.ports import Sources, TableProfiles, Transforms, Window
-from towpath.stages.init_files import ALL_ROWS, Owner, declarations, repository, row_id, training_code, view_name
+from towpath.core.task import Task
+from towpath.ports import Sources, TableProfiles, Transforms
+from towpath.stages.init_files import Owner, declarations, repository, training_code
 from towpath.stages.init_keep import Kept, keep, require_project
-from towpath.stages.init_trial import Rows, disguised, judged_by, require_enough, trial
+from towpath.stages.init_leaks import disguised, leaks
+from towpath.stages.init_rows import Sides, classes, sides
+from towpath.stages.init_trial import Kind, judged_by, require_enough, trial
+from towpath.stages.init_trial_binary import Binary
+from towpath.stages.init_trial_multiclass import Multiclass
+from towpath.stages.init_trial_regression import Regression
 
 _TRIAL_ROWS = 60_000  # of a larger table are looked at to draft its bounds
-_MOST_GROUPS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,29 +115,19 @@ def _split(drafted: Plan, file: Path, tools: Tools) -> Split:
 def _tried(
     drafted: Plan, split: Split, file: Path, scratch: Path, wanted: Wanted, tools: Tools
 ) -> tuple[Plan, dict[str, str], list[str]]:
-    """The plan without disguised targets, every file of the project, and warnings."""
+    """The plan without columns that leak, every file of the project, and warnings."""
     small = file
     if drafted.rows > _TRIAL_ROWS:
         small = scratch / "sample.parquet"
         tools.profiles.sample(file, rows=_TRIAL_ROWS, target=small)
     tools.told("trying the drafted model on its training rows")
-    train, holdout = _rows(drafted, split, small, scratch, tools)
-    by_time = drafted.time is not None
-    require_enough(train, holdout, by_time=by_time)
-    found = disguised(train)
-    warnings = [f"{name} is left out: {why}." for name, why in found.items()]
-    if found:
-        drafted = drafted.without(found)
-        if not drafted.inputs:
-            raise BadInput(
-                f"No column is left to learn from: {' '.join(warnings)}", value=wanted.target, hint="Add honest ones."
-            )
-        train, holdout = _rows(drafted, split, small, scratch, tools)
+    kind, by_time = _kind(drafted), drafted.time is not None
+    drafted, both, warnings = _honest(drafted, kind, split, small, scratch, tools)
+    train, holdout = both.train, both.holdout
     sweep = _sweep(len(train.labels))
-    slices = judged_by(holdout)
+    slices = judged_by(kind, holdout)
     files = repository(drafted, split, owner=tools.owner, slices=slices)
-    fit = _fit(drafted, scratch)
-    tried = trial(fit, train, holdout, sweep, by_time=by_time, slices=slices)
+    tried = trial(kind, _fit(drafted, scratch), train, holdout, sweep, by_time=by_time, slices=slices)
     rows = len(train.labels) * drafted.rows // max(1, len(train.labels) + len(holdout.labels)) // drafted.every
     files |= declarations(
         drafted,
@@ -150,38 +141,36 @@ def _tried(
     return drafted, files, [*warnings, *([tried.warning] if tried.warning else [])]
 
 
-def _rows(drafted: Plan, split: Split, file: Path, scratch: Path, tools: Tools) -> tuple[Rows, Rows]:
-    """What the path will make of the table, by the drafted SQL itself: the training rows and the held-out ones."""
-    whole = replace(drafted, every=1)
-    folder = Path(tempfile.mkdtemp(dir=scratch))
-    for place, text in repository(whole, split, owner=tools.owner, slices=[ALL_ROWS]).items():
-        target = folder / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    built = tools.transforms.build(
-        folder / "feature_repo",
-        {drafted.asked.table: file},
-        window=Window(start=split.start, end=split.as_of),
-        target=folder,
-    )
-    frame = pd.read_parquet(built.spine)
-    if drafted.shape is Shape.FACTS:
-        key = row_id(drafted)
-        facts = pd.read_parquet(built.sources[view_name(drafted)]).drop(columns=[names.EVENT_TIME, "created_timestamp"])
-        frame = frame.merge(facts.drop_duplicates(key), on=key, how="left")
-    frame = frame.sort_values(names.EVENT_TIME, kind="stable", ignore_index=True)
-    held_out = frame[names.EVENT_TIME] >= pd.Timestamp(split.cut)
-    return _side(drafted, frame.loc[~held_out]), _side(drafted, frame.loc[held_out])
+def _honest(
+    drafted: Plan, kind: Kind, split: Split, file: Path, scratch: Path, tools: Tools
+) -> tuple[Plan, Sides, list[str]]:
+    """The plan without inputs that the path's leakage gates would refuse, its rows, and what was found, as warnings."""
+    warnings: list[str] = []
+    while True:
+        both = sides(drafted, split, file, scratch, transforms=tools.transforms, owner=tools.owner)
+        require_enough(kind, both.train, both.holdout, by_time=drafted.time is not None, before=warnings)
+        found = leaks(both)
+        leaking = {**found.columns, **disguised(kind, both.train)}
+        warnings += [f"{name} is left out: {why}." for name, why in leaking.items()]
+        if not leaking:
+            return drafted, both, [*warnings, *found.warnings]
+        drafted = drafted.without(leaking)
+        if not drafted.inputs:
+            raise BadInput(
+                f"No column is left to learn from: {' '.join(warnings)}",
+                value=drafted.asked.target,
+                hint="Add columns that are known before the outcome, as they were measured.",
+            )
 
 
-def _side(drafted: Plan, frame: pd.DataFrame) -> Rows:
-    few = [column.name for column in drafted.inputs if 2 <= column.profile.distinct <= _MOST_GROUPS]
-    texts = [column.name for column in drafted.inputs if column.role is Role.CATEGORY and column.name in few]
-    return Rows(
-        inputs=frame[[column.name for column in drafted.inputs]].reset_index(drop=True),
-        labels=frame[drafted.label].to_numpy(),
-        groups=frame[[*texts, *(name for name in few if name not in texts), ALL_ROWS]].reset_index(drop=True),
-    )
+def _kind(drafted: Plan) -> Kind:
+    match drafted.target.task:
+        case Task.REGRESSION:
+            return Regression()
+        case Task.MULTICLASS:
+            return Multiclass(classes(drafted))
+        case _:
+            return Binary()
 
 
 def _sweep(rows: int) -> list[Mapping[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,9 +15,9 @@ from towpath.core.draft import Plan, Shape
 from towpath.core.draft_columns import DraftColumn, Role
 from towpath.core.draft_contract import properties
 from towpath.core.draft_split import Split
-from towpath.core.draft_target import Task
 from towpath.core.profile import Value
 from towpath.core.promises import LogicalType
+from towpath.core.task import Task
 
 CONTRACTS = "feature_repo/contracts"
 _ESTIMATORS = {
@@ -30,11 +30,14 @@ ALL_ROWS = "all_rows"
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """The charter's gates as lines of YAML, what was measured in sentences, and the fallback's value."""
+    """The charter's gates as lines of YAML, what was measured in sentences, and the fallback with what it is."""
 
     lines: Sequence[str]
     told: Sequence[str]
-    fallback: float | None
+    fallback: str | None
+
+    def followed_by(self, lines: Sequence[str]) -> Self:
+        return replace(self, lines=[*self.lines, *lines])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ def repository(plan: Plan, split: Split, *, owner: Owner, slices: Sequence[str])
         "prefix": plan.key.name if plan.key else "",
         "told_apart": _told_apart(plan),
         "outcome": _outcome(plan),
+        "finite": plan.target.task is Task.REGRESSION,
         "instant": f"CAST({quoted(plan.time.profile.name)} AS TIMESTAMPTZ)"
         if plan.time
         else f"to_timestamp({draft_split.FACTS_AT})",
@@ -99,6 +103,7 @@ def declarations(
         "service": service_name(plan),
         "row_id": row_id(plan),
         "purpose": _purpose(plan),
+        "task_told": _task_told(plan),
         "span": draft_split.text(split.span),
         "holdout": draft_split.text(split.holdout),
         "watched": draft_split.text(split.holdout),
@@ -173,14 +178,25 @@ def _outcome(plan: Plan) -> str:
         return f"CAST({column} = {_literal(plan.target.positive)} AS BIGINT)"
     if plan.target.task is Task.REGRESSION:
         return f"CAST({column} AS DOUBLE)"
-    whole = all(isinstance(value, int | float) for value in plan.target.classes)
-    return f"CAST({column} AS {'BIGINT' if whole else 'VARCHAR'})"
+    return f"CAST({column} AS {'VARCHAR' if plan.target.in_words else 'BIGINT'})"
 
 
 def _purpose(plan: Plan) -> str:
     if plan.target.positive is not None:
         return f"Tell whether {plan.target.column} will be {plan.target.positive}."
+    if plan.target.task is Task.MULTICLASS:
+        return f"Tell which of {len(plan.target.classes)} classes {plan.target.column} will be."
     return f"Tell what {plan.target.column} will be."
+
+
+def _task_told(plan: Plan) -> str:
+    """What a person must look at where whole numbers could be either classes or an amount."""
+    target = next(column.profile for column in plan.columns if column.role is Role.TARGET)
+    if target.kind is not LogicalType.INTEGER:
+        return ""
+    if plan.target.task is Task.MULTICLASS:
+        return " # DECIDE: few whole numbers are taken for classes; if they are an amount, make it a regression"
+    return " # DECIDE: these whole numbers are taken for an amount; if they are classes, make it multiclass"
 
 
 def _expression(column: DraftColumn) -> str:
