@@ -14,7 +14,8 @@ from towpath.core import charter as charters
 from towpath.core import digest as digests
 from towpath.core.charter import Metric
 from towpath.core.errors import Problems
-from towpath.core.task import MulticlassGates, RegressionGates, Task
+from towpath.core.task import Task
+from towpath.core.task_bounds import MulticlassGates, RegressionGates
 from towpath.core.terms import Terms
 from towpath.core.weakening import weakened
 

@@ -19,7 +19,8 @@ from towpath.adapters.runtime_sklearn_scorer import Scorer
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Outcome, Severity
 from towpath.core.gates import GATES
-from towpath.core.task import MulticlassGates, Task
+from towpath.core.task import Task
+from towpath.core.task_bounds import MulticlassGates
 from towpath.measure import drift, metrics_multiclass, proxy_tasks, targets
 from towpath.measure.gates_multiclass import MulticlassHoldout, evaluate, performance
 from towpath.measure.metrics_multiclass import gain, measure

@@ -11,7 +11,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Outcome, Severity
 from towpath.core.gates import GATES
-from towpath.core.task import RegressionGates, Task
+from towpath.core.task import Task
+from towpath.core.task_bounds import RegressionGates
 from towpath.measure import gates_regression, proxy_tasks, targets
 from towpath.measure.gates_regression import RegressionHoldout, evaluate, performance
 from towpath.measure.metrics_regression import gain, measure

@@ -13,7 +13,8 @@ from towpath.core.errors import DeclarationError, Problems
 from towpath.core.governance import LEAST, Governance, Risk
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.serving import Serving
-from towpath.core.task import MulticlassGates, RegressionGates, Task
+from towpath.core.task import Task
+from towpath.core.task_bounds import MulticlassGates, RegressionGates
 
 
 class Owner(Declaration):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from towpath.core.evidence import Finding, Outcome, Severity
-from towpath.core.task import RegressionGates
+from towpath.core.task_bounds import RegressionGates
 from towpath.measure import groups
 from towpath.measure.gates import Options, latency_finding, no_champion
 from towpath.measure.groups import Cut, LossGroup

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from towpath.core.charter import Bounds, Gates
 from towpath.core.evidence import Finding
-from towpath.core.task import MulticlassGates, RegressionGates
+from towpath.core.task_bounds import MulticlassGates, RegressionGates
 from towpath.measure import (
     drift,
     gates,
