@@ -11,7 +11,7 @@ import pytest
 from init import tables
 from init.conftest import Cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 thorough = pytest.mark.exhaustive
 
 Make = Callable[[], pd.DataFrame]
