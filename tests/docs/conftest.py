@@ -17,6 +17,15 @@ from docs import pages
 ACTOR = "ada"
 
 
+_SECONDS = 1_800  # that the demo may take on a busy machine; the first test that asks for it waits so long
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "demonstrated" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(_SECONDS))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Printed:
     """What a command ended with and printed."""
