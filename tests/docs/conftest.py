@@ -23,7 +23,7 @@ _SECONDS = 1_800  # that the demo may take on a busy machine; the first test tha
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "demonstrated" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(_SECONDS))
+            item.add_marker(pytest.mark.timeout(_SECONDS), append=False)
 
 
 @dataclass(frozen=True, kw_only=True)
