@@ -100,14 +100,17 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Demonstrated:
 
 
 @pytest.fixture
-def shell_after_demo(demonstrated: Demonstrated, tmp_path: Path) -> Iterator[Callable[[], Shell]]:
+def shell_after_demo(
+    demonstrated: Demonstrated, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Shell]]:
     """Makes a shell in a copy of the demo's folder, so that pages do not see each other's runs."""
+    short = tmp_path_factory.mktemp("p")  # a path that a table of 120 columns does not fold
 
     def make() -> Shell:
-        folder, memory = tmp_path / "work", tmp_path / "memory"
+        folder, memory = short / "work", short / "memory"
         memory.mkdir()
         shutil.copytree(demonstrated.folder, folder, symlinks=True)
         return Shell(folder=folder, memory=memory, environment=environment(folder))
 
     yield make
-    shutil.rmtree(tmp_path / "work", ignore_errors=True)
+    shutil.rmtree(short / "work", ignore_errors=True)
