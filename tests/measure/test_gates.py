@@ -88,7 +88,7 @@ def test_a_metric_passes_by_its_unfavourable_end(name: str, measured: Estimate, 
     ],
 )
 def test_the_baseline_must_be_beaten_beyond_chance(loss: Estimate, wanted: float, outcome: Outcome) -> None:
-    found = baseline_finding(Gain(roc_auc=loss, log_loss=loss), 0.2, bounds(baseline_log_loss_gain=wanted))
+    found = baseline_finding(Gain(roc_auc=loss, log_loss=loss), "the base rate", bounds(baseline_log_loss_gain=wanted))
     assert found.outcome is outcome
 
 
@@ -108,13 +108,14 @@ def test_the_champion_may_not_be_missed_by_more_than_the_margin(
     found = champion_findings(
         Gain(**{"roc_auc": fine, "log_loss": fine, subject: measured}),
         bounds(champion=Champion(roc_auc_margin=0.01, log_loss_margin=0.01)),
+        instead="the base rate",
     )
     assert one(found, "eval.champion", subject).outcome is outcome
     assert len(found) == 2
 
 
 def test_no_champion_passes_and_says_what_that_means() -> None:
-    (found,) = champion_findings(None, bounds())
+    (found,) = champion_findings(None, bounds(), instead="the base rate")
     assert found.outcome is PASS
     assert "no champion" in found.reason
 

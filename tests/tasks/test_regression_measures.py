@@ -13,7 +13,7 @@ from towpath.core.evidence import Outcome, Severity
 from towpath.core.gates import GATES
 from towpath.core.task import Task
 from towpath.core.task_bounds import RegressionGates
-from towpath.measure import gates_regression, proxy_tasks, targets
+from towpath.measure import gates, proxy_tasks, targets
 from towpath.measure.gates_regression import RegressionHoldout, evaluate, performance
 from towpath.measure.metrics_regression import gain, measure
 
@@ -159,7 +159,7 @@ def test_an_input_that_is_the_target_in_disguise_is_found() -> None:
 
 
 def test_the_cheaper_model_is_held_to_the_models_own_bound() -> None:
-    found = gates_regression.cheaper_finding(measure(TRUTH, GOOD, resamples=50), 4.0, bounds(rmse=4.5))
+    found = gates.cheaper_finding("rmse", measure(TRUTH, GOOD, resamples=50).rmse, 4.0, bound=4.5, confidence=0.95)
     assert found.outcome is Outcome.FAIL
     assert found.severity is Severity.WARNING
     assert "worse than the model" in found.reason

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 from towpath.core.charter import Gates
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.core.task_bounds import MulticlassGates
 from towpath.measure import slices
-from towpath.measure.metrics import RESAMPLES, Gain, Metrics, Scored, gain, measure
+from towpath.measure.metrics import RESAMPLES, Estimate, Gain, Metrics, Scored, gain, measure
 from towpath.measure.slices import Group
-from towpath.measure.verdicts import Demand, Side, count, judge, number
+from towpath.measure.verdicts import Demand, Side, count, judge, judge_each, number
 
 MIN_LATENCIES = 20  # a 95th percentile of fewer is their largest
 
@@ -81,8 +82,8 @@ def evaluate(holdout: Holdout, gates: Gates, *, resamples: int = RESAMPLES, seed
         groups=groups,
         findings=(
             *metric_findings(metrics, gates),
-            baseline_finding(baseline, holdout.base_rate, gates),
-            *champion_findings(champion, gates),
+            baseline_finding(baseline, f"the training base rate {number(holdout.base_rate)}", gates),
+            *champion_findings(champion, gates, instead="the base rate"),
             *slices.findings(groups, gates.slices, confidence=gates.confidence),
             latency_finding(holdout.latencies_ms, gates.latency_ms),
         ),
@@ -96,43 +97,33 @@ def metric_findings(metrics: Metrics, gates: Gates, *, code: str = "", source: s
     passes is calibrated at least as well as the bound says, one that fails on few rows may only have few rows. `code`
     puts the three under one gate, each with its subject; by default each has its own.
     """
-    demands = (
-        ("roc_auc", "ROC AUC", Side.AT_LEAST, gates.roc_auc, "", metrics.roc_auc, ""),
-        ("log_loss", "Log loss", Side.AT_MOST, gates.log_loss, "nats", metrics.log_loss, ""),
-        (
-            "calibration",
-            "The expected calibration error",
-            Side.AT_MOST,
-            gates.calibration,
-            "",
-            metrics.calibration,
-            "Noise raises this error when rows are few.",
-        ),
+    demanded = (
+        (Demand(code="eval.roc_auc", what="ROC AUC", side=Side.AT_LEAST, bound=gates.roc_auc), metrics.roc_auc),
+        (log_loss_demand(gates.log_loss), metrics.log_loss),
+        (calibration_demand("The expected calibration error", gates.calibration), metrics.calibration),
     )
-    return tuple(
-        judge(
-            Demand(
-                code=code or f"eval.{name}",
-                subject=name if code else "",
-                what=what,
-                side=side,
-                bound=bound,
-                unit=unit,
-                source=source,
-            ),
-            estimate,
-            confidence=gates.confidence,
-            cause=cause,
-        )
-        for name, what, side, bound, unit, estimate, cause in demands
+    return judge_each(demanded, confidence=gates.confidence, code=code, source=source)
+
+
+def log_loss_demand(bound: float) -> Demand:
+    return Demand(code="eval.log_loss", what="Log loss", side=Side.AT_MOST, bound=bound, unit="nats")
+
+
+def calibration_demand(what: str, bound: float) -> Demand:
+    return Demand(
+        code="eval.calibration",
+        what=what,
+        side=Side.AT_MOST,
+        bound=bound,
+        cause="Noise raises this error when rows are few.",
     )
 
 
-def baseline_finding(found: Gain, base_rate: float, gates: Gates) -> Finding:
-    """The gain in log loss over always predicting the training base rate must exceed the charter's, beyond chance."""
+def baseline_finding(found: Gain, what: str, gates: Gates | MulticlassGates) -> Finding:
+    """The gain in log loss over always predicting `what` must exceed the charter's, beyond chance."""
     demand = Demand(
         code="eval.baseline",
-        what=f"The gain in log loss over always predicting the training base rate {number(base_rate)}",
+        what=f"The gain in log loss over always predicting {what}",
         side=Side.ABOVE,
         bound=gates.baseline_log_loss_gain,
         unit="nats",
@@ -140,10 +131,10 @@ def baseline_finding(found: Gain, base_rate: float, gates: Gates) -> Finding:
     return judge(demand, found.log_loss, confidence=gates.confidence)
 
 
-def champion_findings(found: Gain | None, gates: Gates) -> tuple[Finding, ...]:
-    """Non-inferiority in ROC AUC and in log loss; without a champion, a PASS that says what it means."""
+def champion_findings(found: Gain | None, gates: Gates | MulticlassGates, *, instead: str) -> tuple[Finding, ...]:
+    """Non-inferiority in ROC AUC and in log loss; without a champion, a PASS that says what was compared `instead`."""
     if found is None:
-        return (no_champion("the base rate"),)
+        return (no_champion(instead),)
     ranking = Demand(
         code="eval.champion",
         what="The gain in ROC AUC over the champion",
@@ -159,10 +150,7 @@ def champion_findings(found: Gain | None, gates: Gates) -> tuple[Finding, ...]:
         unit="nats",
         subject="log_loss",
     )
-    return (
-        judge(ranking, found.roc_auc, confidence=gates.confidence),
-        judge(loss, found.log_loss, confidence=gates.confidence),
-    )
+    return judge_each([(ranking, found.roc_auc), (loss, found.log_loss)], confidence=gates.confidence)
 
 
 def no_champion(baseline: str) -> Finding:
@@ -176,23 +164,38 @@ def no_champion(baseline: str) -> Finding:
     )
 
 
-def cheaper_finding(metrics: Metrics, main: float, gates: Gates) -> Finding:
-    """The cheaper model's log loss against the model's own bound, and how much worse it is than the model's (`main`).
+def cheaper_finding(
+    name: str, found: Estimate, main: float, *, bound: float, confidence: float, unit: str = ""
+) -> Finding:
+    """A loss of the cheaper model against the model's own bound, and how much worse it is than the model's (`main`).
 
-    A warning: a cheaper model that is not good enough is left out, and the model serves without one.
+    `name`: the metric's, as the charter has it. A warning: a cheaper model that is not good enough is left out, and the
+    model serves without one.
     """
+    shown = "Log loss" if name == "log_loss" else name.upper()
     demand = Demand(
         code="register.cheaper",
-        what="Log loss of the cheaper model",
+        what=f"{shown} of the cheaper model",
         side=Side.AT_MOST,
-        bound=gates.log_loss,
-        unit="nats",
-        subject="log_loss",
+        bound=bound,
+        unit=unit,
+        subject=name,
     )
-    found = judge(demand, metrics.log_loss, confidence=gates.confidence)
-    worse = metrics.log_loss.value - main
-    told = f"{found.reason} It is {number(abs(worse))} nats {'worse' if worse >= 0 else 'better'} than the model."
-    return found.model_copy(update={"severity": Severity.WARNING, "reason": told})
+    judged, worse = judge(demand, found, confidence=confidence), found.value - main
+    by = f"{number(abs(worse))} {unit}".rstrip()
+    told = f"{judged.reason} It is {by} {'worse' if worse >= 0 else 'better'} than the model."
+    return judged.model_copy(update={"severity": Severity.WARNING, "reason": told})
+
+
+def unknown_yet(rows: int, needed: str) -> Finding:
+    """A watched window in which too few labels are known."""
+    return Finding(
+        code="monitor.performance",
+        outcome=Outcome.INCONCLUSIVE,
+        sample_size=rows,
+        source="watched window",
+        reason=f"{count(rows)} have a known label: at least {needed} are needed.",
+    )
 
 
 def latency_finding(latencies_ms: ArrayLike, bound_ms: float) -> Finding:

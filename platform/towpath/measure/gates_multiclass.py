@@ -11,14 +11,23 @@ from numpy.typing import ArrayLike
 from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.core.task_bounds import MulticlassGates
 from towpath.measure import groups
-from towpath.measure.gates import Options, latency_finding, no_champion
+from towpath.measure.gates import (
+    Options,
+    baseline_finding,
+    calibration_demand,
+    champion_findings,
+    latency_finding,
+    log_loss_demand,
+    unknown_yet,
+)
 from towpath.measure.groups import Cut, LossGroup
 from towpath.measure.metrics import RESAMPLES
-from towpath.measure.metrics_multiclass import Classed, MulticlassGain, MulticlassMetrics, gain, log_loss, measure
-from towpath.measure.verdicts import Demand, Side, count, judge, number
+from towpath.measure.metrics_multiclass import Classed, MulticlassMetrics, gain, log_loss, measure
+from towpath.measure.verdicts import Demand, Side, judge_each
 
 MIN_LABELS = 20  # known labels below which a watched window says nothing
 _NAMED = 5
+_NOTHING = "the training's class frequencies"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +87,8 @@ def evaluate(
         findings=(
             *metric_findings(metrics, gates),
             *_unseen(sample, holdout.classes),
-            _baseline(baseline, gates),
-            *_champion(champion, gates),
+            baseline_finding(baseline, _NOTHING, gates),
+            *champion_findings(champion, gates, instead=_NOTHING),
             *groups.findings(judged, cuts, confidence=gates.confidence),
             latency_finding(holdout.latencies_ms, gates.latency_ms),
         ),
@@ -93,30 +102,14 @@ def metric_findings(
 
     `code` puts the three under one gate, each with its subject; by default each has its own.
     """
-    noise = "Noise raises this error when rows are few."
+    ranking = "ROC AUC, averaged over the classes,"
     error = "The expected calibration error of the top label"
-    demands = (
-        ("roc_auc", "ROC AUC, averaged over the classes,", Side.AT_LEAST, gates.roc_auc, "", metrics.roc_auc, ""),
-        ("log_loss", "Log loss", Side.AT_MOST, gates.log_loss, "nats", metrics.log_loss, ""),
-        ("calibration", error, Side.AT_MOST, gates.calibration, "", metrics.calibration, noise),
+    demanded = (
+        (Demand(code="eval.roc_auc", what=ranking, side=Side.AT_LEAST, bound=gates.roc_auc), metrics.roc_auc),
+        (log_loss_demand(gates.log_loss), metrics.log_loss),
+        (calibration_demand(error, gates.calibration), metrics.calibration),
     )
-    return tuple(
-        judge(
-            Demand(
-                code=code or f"eval.{name}",
-                subject=name if code else "",
-                what=what,
-                side=side,
-                bound=bound,
-                unit=unit,
-                source=source,
-            ),
-            estimate,
-            confidence=gates.confidence,
-            cause=cause,
-        )
-        for name, what, side, bound, unit, estimate, cause in demands
-    )
+    return judge_each(demanded, confidence=gates.confidence, code=code, source=source)
 
 
 def _unseen(sample: Classed, classes: Sequence[object]) -> tuple[Finding, ...]:
@@ -141,75 +134,12 @@ def _unseen(sample: Classed, classes: Sequence[object]) -> tuple[Finding, ...]:
     )
 
 
-def _baseline(found: MulticlassGain, gates: MulticlassGates) -> Finding:
-    demand = Demand(
-        code="eval.baseline",
-        what="The gain in log loss over always predicting the training's class frequencies",
-        side=Side.ABOVE,
-        bound=gates.baseline_log_loss_gain,
-        unit="nats",
-    )
-    return judge(demand, found.log_loss, confidence=gates.confidence)
-
-
-def _champion(found: MulticlassGain | None, gates: MulticlassGates) -> tuple[Finding, ...]:
-    """Non-inferiority in ROC AUC and in log loss; without a champion, a PASS that says what it means."""
-    if found is None:
-        return (no_champion("the training's class frequencies"),)
-    pairs = (
-        ("roc_auc", "ROC AUC", gates.champion.roc_auc_margin, "", found.roc_auc),
-        ("log_loss", "log loss", gates.champion.log_loss_margin, "nats", found.log_loss),
-    )
-    return tuple(
-        judge(
-            Demand(
-                code="eval.champion",
-                what=f"The gain in {what} over the champion",
-                side=Side.AT_LEAST,
-                bound=-margin,
-                unit=unit,
-                subject=name,
-            ),
-            estimate,
-            confidence=gates.confidence,
-        )
-        for name, what, margin, unit, estimate in pairs
-    )
-
-
-def cheaper_finding(metrics: MulticlassMetrics, main: float, gates: MulticlassGates) -> Finding:
-    """The cheaper model's log loss against the model's own bound, and how much worse it is than the model's (`main`).
-
-    A warning: a cheaper model that is not good enough is left out.
-    """
-    demand = Demand(
-        code="register.cheaper",
-        what="Log loss of the cheaper model",
-        side=Side.AT_MOST,
-        bound=gates.log_loss,
-        unit="nats",
-        subject="log_loss",
-    )
-    found = judge(demand, metrics.log_loss, confidence=gates.confidence)
-    worse = metrics.log_loss.value - main
-    told = f"{found.reason} It is {number(abs(worse))} nats {'worse' if worse >= 0 else 'better'} than the model."
-    return found.model_copy(update={"severity": Severity.WARNING, "reason": told})
-
-
 def performance(
     labels: ArrayLike, probabilities: ArrayLike, gates: MulticlassGates, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Finding, ...]:
     """The charter's bounds on rows whose labels are known by now; too few of them, or of one class, say nothing."""
     places = np.asarray(labels)
     if places.size < MIN_LABELS or np.unique(places).size < 2:
-        return (
-            Finding(
-                code="monitor.performance",
-                outcome=Outcome.INCONCLUSIVE,
-                sample_size=places.size,
-                source="watched window",
-                reason=f"{count(places.size)} have a known label: at least {MIN_LABELS} of two classes are needed.",
-            ),
-        )
+        return (unknown_yet(places.size, f"{MIN_LABELS} of two classes"),)
     metrics = measure(places, probabilities, confidence=gates.confidence, resamples=resamples, seed=seed)
     return metric_findings(metrics, gates, code="monitor.performance", source="watched window")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.core.evidence import Finding
 from towpath.core.task_bounds import RegressionGates
 from towpath.measure import groups
-from towpath.measure.gates import Options, latency_finding, no_champion
+from towpath.measure.gates import Options, latency_finding, no_champion, unknown_yet
 from towpath.measure.groups import Cut, LossGroup
 from towpath.measure.metrics import RESAMPLES
 from towpath.measure.metrics_regression import (
@@ -22,7 +22,7 @@ from towpath.measure.metrics_regression import (
     mean_absolute_error,
     measure,
 )
-from towpath.measure.verdicts import Demand, Side, count, judge, number
+from towpath.measure.verdicts import Demand, Side, judge, judge_each, number
 
 MIN_LABELS = 20  # known labels below which a watched window says nothing
 
@@ -93,26 +93,15 @@ def metric_findings(
 
     `code` puts the three under one gate, each with its subject; by default each has its own.
     """
-    demands = (
-        ("rmse", "The root mean squared error", Side.AT_MOST, gates.rmse, metrics.rmse),
-        ("mae", "The mean absolute error", Side.AT_MOST, gates.mae, metrics.mae),
-        ("r2", "R²", Side.AT_LEAST, gates.r2, metrics.r2),
+    demanded = (
+        (
+            Demand(code="eval.rmse", what="The root mean squared error", side=Side.AT_MOST, bound=gates.rmse),
+            metrics.rmse,
+        ),
+        (Demand(code="eval.mae", what="The mean absolute error", side=Side.AT_MOST, bound=gates.mae), metrics.mae),
+        (Demand(code="eval.r2", what="R²", side=Side.AT_LEAST, bound=gates.r2), metrics.r2),
     )
-    return tuple(
-        judge(
-            Demand(
-                code=code or f"eval.{name}",
-                subject=name if code else "",
-                what=what,
-                side=side,
-                bound=bound,
-                source=source,
-            ),
-            estimate,
-            confidence=gates.confidence,
-        )
-        for name, what, side, bound, estimate in demands
-    )
+    return judge_each(demanded, confidence=gates.confidence, code=code, source=source)
 
 
 def _baseline(found: RegressionGain, mean: float, gates: RegressionGates) -> Finding:
@@ -133,8 +122,8 @@ def _champion(found: RegressionGain | None, gates: RegressionGates) -> tuple[Fin
         ("rmse", "RMSE", gates.champion.rmse_margin, found.rmse),
         ("mae", "MAE", gates.champion.mae_margin, found.mae),
     )
-    return tuple(
-        judge(
+    demanded = [
+        (
             Demand(
                 code="eval.champion",
                 what=f"The share by which the {what} is lower than the champion's",
@@ -143,28 +132,10 @@ def _champion(found: RegressionGain | None, gates: RegressionGates) -> tuple[Fin
                 subject=name,
             ),
             estimate,
-            confidence=gates.confidence,
         )
         for name, what, margin, estimate in pairs
-    )
-
-
-def cheaper_finding(metrics: RegressionMetrics, main: float, gates: RegressionGates) -> Finding:
-    """The cheaper model's RMSE against the model's own bound, and how much worse it is than the model's (`main`).
-
-    A warning: a cheaper model that is not good enough is left out, and the model serves without one.
-    """
-    demand = Demand(
-        code="register.cheaper",
-        what="RMSE of the cheaper model",
-        side=Side.AT_MOST,
-        bound=gates.rmse,
-        subject="rmse",
-    )
-    found = judge(demand, metrics.rmse, confidence=gates.confidence)
-    worse = metrics.rmse.value - main
-    told = f"{found.reason} It is {number(abs(worse))} {'worse' if worse >= 0 else 'better'} than the model."
-    return found.model_copy(update={"severity": Severity.WARNING, "reason": told})
+    ]
+    return judge_each(demanded, confidence=gates.confidence)
 
 
 def performance(
@@ -173,14 +144,6 @@ def performance(
     """The charter's bounds on rows whose labels are known by now; too few of them, or all the same, say nothing."""
     rows = np.asarray(labels).size
     if rows < MIN_LABELS or np.unique(np.asarray(labels)).size < 2:
-        return (
-            Finding(
-                code="monitor.performance",
-                outcome=Outcome.INCONCLUSIVE,
-                sample_size=rows,
-                source="watched window",
-                reason=f"{count(rows)} have a known label: at least {MIN_LABELS}, not all the same, are needed.",
-            ),
-        )
+        return (unknown_yet(rows, f"{MIN_LABELS}, not all the same,"),)
     metrics = measure(labels, predictions, confidence=gates.confidence, resamples=resamples, seed=seed)
     return metric_findings(metrics, gates, code="monitor.performance", source="watched window")

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from towpath.core.errors import BadInput
-from towpath.core.evidence import Finding, Outcome, Severity
+from towpath.core.evidence import Finding
 from towpath.measure.metrics import Estimate
-from towpath.measure.slices import labelled, natural
-from towpath.measure.verdicts import Demand, Side, count, judge, number, percent
+from towpath.measure.slices import members, unjudged
+from towpath.measure.verdicts import Demand, Side, judge, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +64,19 @@ def measure_groups(
 
     Raises `BadInput` for a slice column that is not there or has another length.
     """
-    groups: list[LossGroup] = []
-    for cut in cuts:
-        if cut.by not in columns:
-            raise BadInput(
-                f"There is no column {cut.by!r} to slice by.",
-                value=cut.by,
-                valid=sorted(columns),
-                hint="Name a column of the training set in gates.slices.",
-            )
-        labels = labelled(columns[cut.by])
-        if labels.shape != (rows,):
-            raise BadInput(f"Slice column {cut.by!r} has {labels.size} values for {rows} rows.", value=cut.by)
-        for value in sorted(set(labels.tolist()), key=natural):
-            inside = labels == value
-            size = int(inside.sum())
-            found = loss(inside) if size >= cut.min_rows else None
-            groups.append(
-                LossGroup(
-                    by=cut.by, value=value, rows=size, measure=measure, unit=unit, bound=cut.bound, estimate=found
-                )
-            )
-    return tuple(groups)
+    return tuple(
+        LossGroup(
+            by=cut.by,
+            value=value,
+            rows=int(inside.sum()),
+            measure=measure,
+            unit=unit,
+            bound=cut.bound,
+            estimate=loss(inside) if inside.sum() >= cut.min_rows else None,
+        )
+        for cut in cuts
+        for value, inside in members(columns, cut.by, rows)
+    )
 
 
 def findings(groups: Sequence[LossGroup], cuts: Sequence[Cut], *, confidence: float) -> tuple[Finding, ...]:
@@ -96,11 +86,12 @@ def findings(groups: Sequence[LossGroup], cuts: Sequence[Cut], *, confidence: fl
     """
     found: list[Finding] = []
     for cut in cuts:
-        members = [group for group in groups if group.by == cut.by]
-        found += [_judged(group, group.estimate, confidence) for group in members if group.estimate is not None]
-        small = [group for group in members if group.estimate is None]
+        inside = [group for group in groups if group.by == cut.by]
+        found += [_judged(group, group.estimate, confidence) for group in inside if group.estimate is not None]
+        small = [group for group in inside if group.estimate is None]
         if small:
-            found.append(_unjudged(cut, small, members))
+            bound, few = f"<= {number(cut.bound)}", f"{cut.min_rows:,} rows"
+            found.append(unjudged(cut.by, small, inside, bound=bound, few=few))
     return tuple(found)
 
 
@@ -114,25 +105,3 @@ def _judged(group: LossGroup, estimate: Estimate, confidence: float) -> Finding:
         subject=group.name,
     )
     return judge(demand, estimate, confidence=confidence)
-
-
-def _unjudged(cut: Cut, small: Sequence[LossGroup], members: Sequence[LossGroup]) -> Finding:
-    nobody = len(small) == len(members)
-    rows, total = sum(group.rows for group in small), sum(group.rows for group in members)
-    shown = ", ".join(f"{group.value} ({group.rows:,})" for group in sorted(small, key=lambda group: -group.rows)[:10])
-    more = f" and {len(small) - 10} more" if len(small) > 10 else ""
-    who = "No group" if nobody else f"{len(small)} of {len(members)} groups"
-    verb = "was" if nobody or len(small) == 1 else "were"
-    return Finding(
-        code="eval.slice",
-        outcome=Outcome.INCONCLUSIVE,
-        severity=Severity.ERROR if nobody else Severity.WARNING,
-        subject=cut.by,
-        measured=len(small),
-        bound=f"<= {number(cut.bound)}",
-        unit="groups",
-        sample_size=rows,
-        source="holdout",
-        reason=f"{who} of {cut.by} {verb} {'' if nobody else 'not '}judged ({count(rows)}, {percent(rows / total)} of "
-        f"the holdout): each has fewer than {cut.min_rows:,} rows: {shown}{more}.",
-    )

@@ -18,7 +18,7 @@ Uncertainty Calibration*).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -222,6 +222,15 @@ def require_both_classes(scored: Scored, what: str) -> None:
         )
 
 
+def bootstrapped(
+    compute: Callable[[Floats], Sequence[float]], rows: int, confidence: float, resamples: int, seed: int
+) -> list[Estimate]:
+    """Each figure that `compute` makes of how often each row counts (n,): over all rows, and its interval."""
+    whole = compute(np.ones(rows))
+    draws = np.array([compute(counts) for counts in resampled(rows, resamples, seed)])
+    return [estimated(value, draws[:, place], rows, confidence) for place, value in enumerate(whole)]
+
+
 def measure(
     labels: ArrayLike, probabilities: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Metrics:
@@ -253,8 +262,8 @@ def roc_auc(
     """ROC AUC alone of probabilities (n,), for slices. Raises `BadInput` as `measure` does."""
     scored = Scored.of(labels, scores)
     require_both_classes(scored, "the sample")
-    draws = np.array([roc_auc_of(scored, counts) for counts in resampled(scored.n, resamples, seed)])
-    return estimated(roc_auc_of(scored, np.ones(scored.n)), draws, scored.n, confidence)
+    (found,) = bootstrapped(lambda counts: (roc_auc_of(scored, counts),), scored.n, confidence, resamples, seed)
+    return found
 
 
 def gain(
@@ -274,12 +283,8 @@ def gain(
         ranking = roc_auc_of(scored, counts) - roc_auc_of(reference, counts)
         return ranking, _log_loss(reference, counts) - _log_loss(scored, counts)
 
-    ranking, loss = difference(np.ones(scored.n))
-    draws = np.array([difference(counts) for counts in resampled(scored.n, resamples, seed)])
-    return Gain(
-        roc_auc=estimated(ranking, draws[:, 0], scored.n, confidence),
-        log_loss=estimated(loss, draws[:, 1], scored.n, confidence),
-    )
+    ranking, loss = bootstrapped(difference, scored.n, confidence, resamples, seed)
+    return Gain(roc_auc=ranking, log_loss=loss)
 
 
 def plain_roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:

@@ -19,7 +19,9 @@ from towpath.measure.metrics import (
     RESAMPLES,
     Estimate,
     Floats,
+    Gain,
     Scored,
+    bootstrapped,
     calibration_error,
     calibration_estimated,
     estimated,
@@ -46,14 +48,6 @@ class MulticlassMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MulticlassGain:
-    """How much better one model is than another on the same rows; positive is better in both figures."""
-
-    roc_auc: Estimate
-    log_loss: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
 class Classed:
     """Places of the true classes (n,) and probabilities (n, k) of each class, checked."""
 
@@ -72,9 +66,17 @@ class Classed:
         if truth.size == 0:
             raise BadInput("There are no rows to measure.", hint="Widen the holdout, or move `--as-of`.")
         if not np.isin(truth, np.arange(chances.shape[1])).all():
-            raise BadInput("A label is the place of no class.", value=truth[:5].tolist())
+            strange = truth[~np.isin(truth, np.arange(chances.shape[1]))]
+            raise BadInput(
+                f"{strange.size} labels are the place of no class, the first {strange[0]!r}.",
+                value=str(strange[0]),
+                hint=f"A label is a whole number from 0 to {chances.shape[1] - 1}, its class's place.",
+            )
         if not ((chances >= 0) & (chances <= 1)).all() or not np.allclose(chances.sum(axis=1), 1, atol=_SUM):
-            raise BadInput("The probabilities of a row are not between 0 and 1, or do not sum to 1.")
+            raise BadInput(
+                "The probabilities of a row are not between 0 and 1, or do not sum to 1.",
+                hint="Give what predict_proba gives: a probability for each class.",
+            )
         return cls(labels=truth.astype(np.intp), probabilities=chances)
 
     @property
@@ -148,8 +150,8 @@ def log_loss(
 ) -> Estimate:
     """Log loss alone, for slices, which may lack a class."""
     sample = Classed.of(labels, probabilities)
-    drawn = np.array([_log_loss(sample, counts) for counts in resampled(sample.n, resamples, seed)])
-    return estimated(_log_loss(sample, np.ones(sample.n)), drawn, sample.n, confidence)
+    (found,) = bootstrapped(lambda counts: (_log_loss(sample, counts),), sample.n, confidence, resamples, seed)
+    return found
 
 
 def gain(
@@ -160,7 +162,7 @@ def gain(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> MulticlassGain:
+) -> Gain:
     """How much better `probabilities` are than `other` on the same rows, paired: both on each resample."""
     sample, reference = Classed.of(labels, probabilities), Classed.of(labels, other)
     _require_two(sample)
@@ -169,7 +171,5 @@ def gain(
         ranking = _roc_auc(sample, counts) - _roc_auc(reference, counts)
         return ranking, _log_loss(reference, counts) - _log_loss(sample, counts)
 
-    whole = difference(np.ones(sample.n))
-    drawn = np.array([difference(counts) for counts in resampled(sample.n, resamples, seed)])
-    ranking, loss = (estimated(whole[place], drawn[:, place], sample.n, confidence) for place in range(2))
-    return MulticlassGain(roc_auc=ranking, log_loss=loss)
+    ranking, loss = bootstrapped(difference, sample.n, confidence, resamples, seed)
+    return Gain(roc_auc=ranking, log_loss=loss)

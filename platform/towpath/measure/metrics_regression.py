@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from towpath.core.errors import BadInput
-from towpath.measure.metrics import RESAMPLES, Estimate, Floats, estimated, resampled
+from towpath.measure.metrics import RESAMPLES, Estimate, Floats, bootstrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +112,8 @@ def measure(
             hint="Widen the window or check the label.",
         )
     measures = (_rmse, _mae, _r2)
-    whole = np.ones(sample.n)
-    drawn = np.array([[one(sample, counts) for one in measures] for counts in resampled(sample.n, resamples, seed)])
-    rmse, mae, r2 = (
-        estimated(one(sample, whole), drawn[:, place], sample.n, confidence) for place, one in enumerate(measures)
+    rmse, mae, r2 = bootstrapped(
+        lambda counts: [one(sample, counts) for one in measures], sample.n, confidence, resamples, seed
     )
     return RegressionMetrics(rmse=rmse, mae=mae, r2=r2)
 
@@ -125,8 +123,8 @@ def mean_absolute_error(
 ) -> Estimate:
     """MAE alone, for slices. Raises `BadInput` for arrays that cannot be measured."""
     sample = Predicted.of(labels, predictions)
-    drawn = np.array([_mae(sample, counts) for counts in resampled(sample.n, resamples, seed)])
-    return estimated(_mae(sample, np.ones(sample.n)), drawn, sample.n, confidence)
+    (found,) = bootstrapped(lambda counts: (_mae(sample, counts),), sample.n, confidence, resamples, seed)
+    return found
 
 
 def gain(
@@ -150,9 +148,7 @@ def gain(
             _smaller(_mae(sample, counts), _mae(reference, counts)),
         )
 
-    whole = shares(np.ones(sample.n))
-    drawn = np.array([shares(counts) for counts in resampled(sample.n, resamples, seed)])
-    rmse, mae = (estimated(whole[place], drawn[:, place], sample.n, confidence) for place in range(2))
+    rmse, mae = bootstrapped(shares, sample.n, confidence, resamples, seed)
     return RegressionGain(rmse=rmse, mae=mae)
 
 

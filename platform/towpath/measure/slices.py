@@ -6,8 +6,9 @@ Every judged group must meet the bound at its own confidence. That is an interse
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,23 +89,27 @@ def measure_slices(
 
     Raises `BadInput` for a slice column that is not there or has another length.
     """
-    groups: list[Group] = []
-    for part in slices:
-        if part.by not in columns:
-            raise BadInput(
-                f"There is no column {part.by!r} to slice by.",
-                value=part.by,
-                valid=sorted(columns),
-                hint="Name a column of the training set in gates.slices.",
-            )
-        labels = labelled(columns[part.by])
-        if labels.shape != (scored.n,):
-            raise BadInput(f"Slice column {part.by!r} has {labels.size} values for {scored.n} rows.", value=part.by)
-        groups += [
-            _group(scored, part, value, labels == value, confidence, resamples, seed)
-            for value in sorted(set(labels.tolist()), key=natural)
-        ]
-    return tuple(groups)
+    return tuple(
+        _group(scored, part, value, inside, confidence, resamples, seed)
+        for part in slices
+        for value, inside in members(columns, part.by, scored.n)
+    )
+
+
+def members(columns: Mapping[str, ArrayLike], by: str, rows: int) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each value of a slice column in its order, with which of the rows (n,) have it. Raises `BadInput`."""
+    if by not in columns:
+        raise BadInput(
+            f"There is no column {by!r} to slice by.",
+            value=by,
+            valid=sorted(columns),
+            hint="Name a column of the training set in gates.slices.",
+        )
+    labels = labelled(columns[by])
+    if labels.shape != (rows,):
+        raise BadInput(f"Slice column {by!r} has {labels.size} values for {rows} rows.", value=by)
+    for value in sorted(set(labels.tolist()), key=natural):
+        yield value, labels == value
 
 
 def _group(
@@ -125,11 +130,12 @@ def findings(groups: Sequence[Group], slices: Sequence[Slice], *, confidence: fl
     """
     found: list[Finding] = []
     for part in slices:
-        members = [group for group in groups if group.by == part.by]
-        found += [_judged(group, group.roc_auc, confidence) for group in members if group.roc_auc is not None]
-        small = [group for group in members if group.roc_auc is None]
+        inside = [group for group in groups if group.by == part.by]
+        found += [_judged(group, group.roc_auc, confidence) for group in inside if group.roc_auc is not None]
+        small = [group for group in inside if group.roc_auc is None]
         if small:
-            found.append(_unjudged(part, small, members))
+            few = f"{part.min_rows:,} rows or fewer than {MIN_OF_A_CLASS} of a class"
+            found.append(unjudged(part.by, small, inside, bound=f">= {number(part.roc_auc)}", few=few))
     return tuple(found)
 
 
@@ -144,27 +150,33 @@ def _judged(group: Group, estimate: Estimate, confidence: float) -> Finding:
     return judge(demand, estimate, confidence=confidence)
 
 
-def _unjudged(part: Slice, small: Sequence[Group], members: Sequence[Group]) -> Finding:
-    nobody = len(small) == len(members)
-    rows, total = sum(group.rows for group in small), sum(group.rows for group in members)
+class Sized(Protocol):
+    """A group: the value of its column, and its rows."""
+
+    @property
+    def value(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+
+
+def unjudged(by: str, small: Sequence[Sized], all_of_it: Sequence[Sized], *, bound: str, few: str) -> Finding:
+    """The groups of a column that are too `small`: each has fewer than `few`."""
+    nobody = len(small) == len(all_of_it)
+    rows, total = sum(group.rows for group in small), sum(group.rows for group in all_of_it)
     shown = ", ".join(f"{group.value} ({group.rows:,})" for group in sorted(small, key=lambda group: -group.rows)[:10])
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
-    who = "No group" if nobody else f"{len(small)} of {len(members)} groups"
-    opening = (
-        f"{who} of {part.by} {'was judged' if nobody else 'was not judged' if len(small) == 1 else 'were not judged'}"
-    )
+    who = "No group" if nobody else f"{len(small)} of {len(all_of_it)} groups"
+    were = "was judged" if nobody else "was not judged" if len(small) == 1 else "were not judged"
     return Finding(
         code="eval.slice",
         outcome=Outcome.INCONCLUSIVE,
         severity=Severity.ERROR if nobody else Severity.WARNING,
-        subject=part.by,
+        subject=by,
         measured=len(small),
-        bound=f">= {number(part.roc_auc)}",
+        bound=bound,
         unit="groups",
         sample_size=rows,
         source="holdout",
-        reason=(
-            f"{opening} ({count(rows)}, {percent(rows / total)} of the holdout): each has fewer than "
-            f"{part.min_rows:,} rows or fewer than {MIN_OF_A_CLASS} of a class: {shown}{more}."
-        ),
+        reason=f"{who} of {by} {were} ({count(rows)}, {percent(rows / total)} of the holdout): each has fewer than "
+        f"{few}: {shown}{more}.",
     )

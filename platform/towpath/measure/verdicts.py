@@ -6,7 +6,8 @@ explain that: INCONCLUSIVE. When the estimate itself misses it: FAIL, however wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from towpath.core.evidence import Finding, Outcome
@@ -35,7 +36,7 @@ class Side(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Demand:
     """What a gate asks of an estimate: the code, what is measured (as a sentence begins), the side, the bound, the
-    unit.
+    unit. `cause` is added to a reason that is no PASS.
     """
 
     code: str
@@ -45,6 +46,7 @@ class Demand:
     unit: str = ""
     subject: str = ""
     source: str = "holdout"
+    cause: str = ""
 
 
 def rounded(value: float) -> float:
@@ -67,8 +69,20 @@ def count(rows: int, noun: str = "row") -> str:
     return f"{rows:,} {noun}" if rows == 1 else f"{rows:,} {noun}s"
 
 
-def judge(demand: Demand, estimate: Estimate, *, confidence: float, cause: str = "") -> Finding:
-    """The finding of one estimate against its demand; `cause` is added to a reason that is no PASS."""
+def judge_each(
+    demanded: Iterable[tuple[Demand, Estimate]], *, confidence: float, code: str = "", source: str = "holdout"
+) -> tuple[Finding, ...]:
+    """A finding for each estimate. `code` puts them under one gate, each with the end of its own code for a subject."""
+    found = []
+    for demand, estimate in demanded:
+        subject = demand.code.rpartition(".")[2] if code else demand.subject
+        asked = replace(demand, code=code or demand.code, subject=subject, source=source)
+        found.append(judge(asked, estimate, confidence=confidence))
+    return tuple(found)
+
+
+def judge(demand: Demand, estimate: Estimate, *, confidence: float) -> Finding:
+    """The finding of one estimate against its demand."""
     lower = demand.side is not Side.AT_MOST
     end = rounded(estimate.low if lower else estimate.high)
     value = rounded(estimate.value)
@@ -96,5 +110,5 @@ def judge(demand: Demand, estimate: Estimate, *, confidence: float, cause: str =
         interval=(rounded(estimate.low), rounded(estimate.high)),
         sample_size=estimate.n,
         source=demand.source,
-        reason=opening + closing + (f" {cause}" if cause and outcome is not Outcome.PASS else ""),
+        reason=opening + closing + (f" {demand.cause}" if demand.cause and outcome is not Outcome.PASS else ""),
     )

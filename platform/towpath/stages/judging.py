@@ -215,12 +215,12 @@ def cheaper(labels: ArrayLike, scores: ArrayLike, main: Mapping[str, Any], bound
     """Whether the cheaper model is good enough; `main`: the model's own metrics as its evaluation recorded them."""
     options: dict[str, Any] = {"confidence": bounds.confidence, "seed": seed}
     if isinstance(bounds, RegressionGates):
-        found = measure_regression(labels, scores, **options)
-        return gates_regression.cheaper_finding(found, float(main["rmse"]["value"]), bounds)
-    if isinstance(bounds, MulticlassGates):
-        several = measure_multiclass(labels, scores, **options)
-        return gates_multiclass.cheaper_finding(several, float(main["log_loss"]["value"]), bounds)
-    return gates.cheaper_finding(measure_binary(labels, scores, **options), float(main["log_loss"]["value"]), bounds)
+        name, unit, bound, found = "rmse", "", bounds.rmse, measure_regression(labels, scores, **options).rmse
+    else:
+        measure = measure_multiclass if isinstance(bounds, MulticlassGates) else measure_binary
+        name, unit, bound, found = "log_loss", "nats", bounds.log_loss, measure(labels, scores, **options).log_loss
+    recorded = float(main[name]["value"])
+    return gates.cheaper_finding(name, found, recorded, bound=bound, confidence=bounds.confidence, unit=unit)
 
 
 def recorded(judged: Judged) -> dict[str, Any]:
