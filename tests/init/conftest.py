@@ -2,57 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from towpath.cli import run as towpath
+from cli.conftest import Cli, Ran
+from cli.conftest import cli as bare_cli
+from cli.conftest import place as bare_place
 
-
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What a command ended with and wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Ran]
+__all__ = ["bare_cli", "bare_place"]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory without any of this machine's settings."""
-    for name in list(os.environ):
-        if name.startswith(("TOWPATH_", "PREFECT_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("TOWPATH_STATE", "state")
+def place(bare_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without any of this machine's settings, and somebody who works in it."""
     monkeypatch.setenv("TOWPATH_ACTOR", "ada")
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return bare_place
 
 
 @pytest.fixture
-def cli(place: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(place: Path, bare_cli: Cli) -> Cli:
     """Runs a command in this process, in `place`; a traceback on either stream is a failure."""
 
     def call(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = towpath(arguments)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.out + captured.err
-        return Ran(code=code, out=captured.out, err=captured.err)
+        ran = bare_cli(*arguments)
+        assert "Traceback" not in ran.out + ran.err
+        return ran
 
     return call
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.conftest import Cli
 from init import tables
-from init.conftest import Cli
 from towpath.core.contract import parse
 from towpath.stages.init_contract import proposed
 

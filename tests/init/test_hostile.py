@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cli.conftest import Cli
 from init import tables
-from init.conftest import Cli
 from towpath.core.draft_names import RESERVED, identifiers
 
 ROWS = 400

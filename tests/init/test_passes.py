@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cli.conftest import Cli
 from init import tables
-from init.conftest import Cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 thorough = pytest.mark.exhaustive

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.conftest import Cli
 from init import tables
-from init.conftest import Cli
 from towpath.adapters.profile_duckdb import DuckdbProfiles
 from towpath.core.draft import Asked, plan, require_columns
 from towpath.core.errors import BadInput

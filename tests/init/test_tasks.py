@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cli.conftest import Cli
 from init import tables
-from init.conftest import Cli
 from towpath.adapters.profile_duckdb import DuckdbProfiles
 from towpath.core.draft_target import target
 from towpath.core.task import Task

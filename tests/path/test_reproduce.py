@@ -3,7 +3,6 @@ makes nothing."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from cli import conftest as cli
 from path import small
 from path.trail import Trail
 from towpath.cli import run as towpath
@@ -34,14 +34,8 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+class Ran(cli.Ran):
+    """What `towpath reproduce` ended with and wrote."""
 
     @property
     def pins(self) -> dict[str, Any]:

@@ -58,17 +58,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("state")
-
-
-@pytest.fixture(scope="module")
-def registered(project: Path, state: Path) -> Candidate:
-    with small.opened(project, state, as_of=tables.AS_OF) as work:
-        return small.walk(work)
-
-
 def test_it_passes_every_gate_of_a_multiclass_model(registered: Candidate) -> None:
     assert registered.outcome is Outcome.PASS, [
         (item.code, item.reason) for item in registered.findings if item.outcome is not Outcome.PASS
