@@ -143,6 +143,12 @@ def test_a_database_gives_the_same_pseudonyms(tmp_path: Path) -> None:
         (pa.array([CANARY]), Mask(method=Method.YEAR), "column 'it' is string, which has no year."),
         (pa.array([CANARY]), Mask(method=Method.BUCKET, width=2), "column 'it' is string, which has no bucket of 2."),
         (pa.array([2**64 - 1], pa.uint64()), Mask(method=Method.BUCKET, width=2), "has a value that has no bucket"),
+        (pa.array([b"caf\xe9"]).view(pa.string()), NAMED, "has a value that has no pseudonym"),
+        (
+            pa.array([-(2**63) + 1], pa.timestamp("ns")),
+            Mask(method=Method.YEAR),
+            "column 'it' has a value that has no year.",
+        ),
         (pa.array([-(2**63)]), Mask(method=Method.BUCKET, width=10), "has a value that has no bucket of 10."),
     ],
 )
@@ -182,8 +188,13 @@ def test_errors_of_a_masked_database_quote_no_value(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE t (it INTEGER)"))
         connection.execute(sa.text(f"INSERT INTO t VALUES ('{CANARY}')"))
+        connection.execute(sa.text("CREATE TABLE u (it TEXT)"))
+        connection.execute(sa.text(f"INSERT INTO u VALUES (CAST(X'{CANARY.encode().hex()}FF' AS TEXT))"))
     engine.dispose()
-    assert f"t {_BLUNT}" in refused(tmp_path, "sqlite:///t.db#t", masking(it=NAMED))
+    for table in ("t", "u"):
+        said = refused(tmp_path, f"sqlite:///t.db#{table}", masking(it=NAMED))
+        assert _BLUNT in said
+        assert CANARY not in said
 
 
 def test_without_masks_errors_say_what_is_wrong(tmp_path: Path) -> None:

@@ -40,7 +40,18 @@ def test_a_mask_is_read_from_its_record(mask: Mask) -> None:
         (HALVES, 0.30000000000000004, True),
         (HALVES, 0.35, False),
         (Mask(method=Method.DROP), "x", False),
-        (Mask(method=Method.YEAR), "1990-05-01", True),
+        (TENS, 123456789012, False),
+        (TENS, 10_000_000_007, False),
+        (TENS, 10_000_000_007.0, False),
+        (TENS, 10_000_000_000, True),
+        (TENS, "0151 2345678", False),
+        (HALVES, 1e9 + 0.03, False),
+        (Mask(method=Method.YEAR), "1990-05-01", False),
+        (Mask(method=Method.YEAR), "1990-01-01", True),
+        (Mask(method=Method.YEAR), "1990-01-01T00:00:00Z", True),
+        (Mask(method=Method.YEAR), "1990-01-01T08:15:00Z", False),
+        (Mask(method=Method.MONTH), "1990-05-01", True),
+        (Mask(method=Method.MONTH), "1990-05-17", False),
     ],
 )
 def test_what_a_mask_may_have_given(mask: Mask, value: Any, given: bool) -> None:
@@ -80,6 +91,7 @@ def test_masked_values_are_taken(asked: Schema) -> None:
     [
         ({"person": "ada@example.org"}, "Column 'person', row 1: the value is not masked. Valid: pseudonym by key crm"),
         ({"income": 123.45}, "Column 'income', row 1: the value is not masked. Valid: bucket of 10, null."),
+        ({"income": "0151 2345678"}, "Column 'income', row 1: the value is not masked."),
         ({"zip": "90210"}, "Column 'zip', row 1: the value is not masked. Valid: first 2 characters, null."),
     ],
 )

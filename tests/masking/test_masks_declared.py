@@ -65,7 +65,9 @@ def test_a_dropped_column_is_nobodys() -> None:
     assert list(table.columns) == ["day"]
 
 
-@pytest.mark.parametrize("named", [*PERSONAL, "Personal_Data", "PII", "special-category"])
+@pytest.mark.parametrize(
+    "named", [*PERSONAL, "Personal_Data", "PII", "PII ", " personal", "personal  data", "special-category"]
+)
 @pytest.mark.parametrize("where", ["classification", "tags"])
 def test_personal_data_without_a_mask_is_refused(named: str, where: str) -> None:
     said = refused(column("email", **{where: named if where == "classification" else [named]}))

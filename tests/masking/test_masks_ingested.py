@@ -154,6 +154,21 @@ def test_a_lost_key_is_given_up_by_a_version_beyond_it(place: Place) -> None:
     assert {one[:3] for one in place.emails(place.ingest())} == {"p2-"}
 
 
+def test_a_rotation_that_is_recorded_is_not_taken_back(place: Place) -> None:
+    """Its key may have been made because the one before was known to others."""
+    place.ingest()
+    ledger = SqlLedger.open(f"sqlite:///{place.state / 'ledger.db'}", clock=lambda: datetime.now(UTC))
+    keys = LocalPseudonymKeys(place.keys, own=True)
+    made = rotate(keys, ledger, "default", actor="ada")
+    (place.keys / "default.2.key").unlink()
+    with pytest.raises(Misconfigured, match="is not the one that was used last"):
+        place.ingest()
+    again = rotate(keys, ledger, "default", actor="ada")
+    ledger.close()
+    assert (made.version, again.version) == (2, 3)
+    assert {one[:3] for one in place.emails(place.ingest())} == {"p3-"}
+
+
 def test_a_shared_installation_makes_no_key_by_itself(place: Place) -> None:
     shared = Place(project=place.project, state=place.state, own=False)
     with pytest.raises(Misconfigured) as caught:

@@ -61,6 +61,16 @@ def test_a_pin_in_the_uri_is_refused_and_not_shown() -> None:
     with pytest.raises(DeclarationError, match="holds a PIN") as refused:
         Settings.read({"TOWPATH_MODEL_KEY": GOOD + "&pin-value=48151623"}, folder=Path("/"))
     assert "48151623" not in repr(refused.value.__dict__) + str(refused.value)
+    for wrong in (
+        GOOD.removeprefix("pkcs11:") + "&pin-value=48151623",
+        GOOD + "&pin-source=48151623",
+        GOOD + "&pin-source=data:48151623",
+        GOOD + "&48151623",
+        "48151623",
+    ):
+        with pytest.raises(DeclarationError) as refused:
+            Settings.read({"TOWPATH_MODEL_KEY": wrong}, folder=Path("/"))
+        assert "48151623" not in repr(refused.value.__dict__) + str(refused.value), wrong
     settings = Settings.read({"TOWPATH_MODEL_KEY": GOOD, "TOWPATH_MODEL_PIN": "48151623"}, folder=Path("/"))
     assert settings.model_pin == "48151623"
     assert "48151623" not in repr(settings)

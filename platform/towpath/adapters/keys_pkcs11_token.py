@@ -20,6 +20,7 @@ from towpath.ports import TokenKey
 
 TURN: Final = threading.RLock()
 """Held by whoever uses a token."""
+_POINT_BYTES: Final = 65
 _P256: Final = bytes.fromhex("06082a8648ce3d030107")  # the object identifier of the curve, in DER
 _PIN = "TOWPATH_MODEL_PIN"
 
@@ -142,8 +143,12 @@ def _found(session: Any, key: TokenKey) -> Opened:
         curve, point = map(bytes, session.getAttributeValue(public, [pykcs11.CKA_EC_PARAMS, pykcs11.CKA_EC_POINT]))
     if curve != _P256:
         raise _wrong(key, "the key is not of the curve P-256", hint="Models are signed with ECDSA on P-256.")
-    # The attribute is a DER octet string around the point: 04, its length (65), the point.
-    found = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point.removeprefix(b"\x04\x41"))
+    # The attribute is a DER octet string around the point: 04, its length (65), the point. Some give the point alone.
+    bare = point[2:] if len(point) == _POINT_BYTES + 2 else point
+    try:
+        found = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bare)
+    except ValueError as error:
+        raise _wrong(key, f"its public half is no point of the curve: {error}") from error
     pem = found.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Opened(pem=pem.decode(), _session=session, _private=private)
 

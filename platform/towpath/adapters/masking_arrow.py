@@ -70,7 +70,7 @@ class Masked:
     def _applied(self, field: pa.Field, mask: Mask, values: pa.Array) -> pa.Array:
         try:
             return _APPLIED[mask.method](mask, values, self._masking.keys).cast(field.type)
-        except (pa.ArrowException, OverflowError):
+        except (pa.ArrowException, OverflowError, UnicodeDecodeError):
             raise BadInput(
                 f"{self._name}: column {field.name!r} has a value that has no {mask.text}.",
                 value=field.name,
@@ -123,7 +123,10 @@ def _pseudonyms(mask: Mask, values: pa.Array, keys: Mapping[str, PseudonymKey]) 
 
 
 def _floored(mask: Mask, values: pa.Array, keys: Mapping[str, PseudonymKey]) -> pa.Array:  # noqa: ARG001
-    return pc.floor_temporal(values, unit=mask.method.value)
+    floored = pc.floor_temporal(values, unit=mask.method.value)
+    if pc.any(pc.greater(floored, values)).as_py():
+        raise pa.ArrowInvalid("a time before the first that its type can hold")
+    return floored
 
 
 def _bucketed(mask: Mask, values: pa.Array, keys: Mapping[str, PseudonymKey]) -> pa.Array:  # noqa: ARG001

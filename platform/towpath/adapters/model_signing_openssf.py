@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from towpath.adapters.keys_pkcs11_token import TURN
-from towpath.core.errors import IntegrityError, Misconfigured
+from towpath.core.errors import IntegrityError, Misconfigured, TowpathError
 from towpath.ports import TokenKey, TrustedKey
 
 _GATE: Final = "integrity.model"
@@ -37,14 +37,10 @@ class OpenSsfSigner:
         config = made().set_hashing_config(_hashing())
         if isinstance(key, TokenKey):
             with TURN:
-                try:
-                    config.use_pkcs11_signer(pkcs11_uri=key.uri.text(pin=key.pin))
-                except Exception as error:  # noqa: BLE001 - in whatever class it says it
-                    # Its text is left out: the library was given the PIN, in the URI.
-                    why = f"The model key {key.uri.text()} cannot sign models: {type(error).__name__}."
-                    raise Misconfigured(why, value=key.uri.text()) from None
-                _signed(config, folder, bundle)
+                wrong = _signed_by_token(config, key, folder, bundle)
                 del config  # closes its session, and with it the login
+            if wrong is not None:
+                raise wrong
             return
         try:
             config.use_elliptic_key_signer(private_key=key)
@@ -68,6 +64,23 @@ class OpenSsfSigner:
             except Exception as error:  # whatever the library says, and it says it in many classes: it is not verified
                 why = _CHANGED.sub(r"\1 is changed", str(error).removeprefix("Signature mismatch: "))
                 raise _refused(why.strip() or f"key {key.key_id} did not make it", folder) from error
+
+
+def _signed_by_token(config: Any, key: TokenKey, folder: Path, bundle: Path) -> TowpathError | None:
+    """What went wrong, without the error itself: it would keep the session, and may tell the PIN in the URI."""
+    try:
+        config.use_pkcs11_signer(pkcs11_uri=key.uri.text(pin=key.pin))
+        _signed(config, folder, bundle)
+    except IntegrityError as error:
+        return IntegrityError(error.message, gate=error.gate, value=error.value)
+    except Exception as error:  # noqa: BLE001 - in whatever class it says it
+        uri = key.uri.text()
+        return Misconfigured(
+            f"The model key {uri} cannot sign models: {type(error).__name__}.",
+            value=uri,
+            hint="Check that the token is there and that its key signs; then do it again.",
+        )
+    return None
 
 
 def _signed(config: Any, folder: Path, bundle: Path) -> None:

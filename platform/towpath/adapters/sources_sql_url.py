@@ -127,7 +127,7 @@ def _sqlite_error(source: SqlSource, text: str) -> TowpathError:
         return Unreachable(
             f"{source.database} is locked by a writer.", value=source.database, hint="Try again when it is done."
         )
-    return BadInput(
+    return QuotingRows(
         f"{source.database} cannot be read: {text}.",
         value=source.database,
         hint="Check that it is a whole SQLite database and that this user may read it.",

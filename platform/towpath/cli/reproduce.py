@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,7 +102,13 @@ def _document(found: Reproduction) -> dict[str, Any]:
             for pin in found.pins
         ],
         "metrics": [
-            {"name": one.name, "recorded": one.recorded, "found": one.found, "same": one.same} for one in found.figures
+            {
+                "name": one.name,
+                "recorded": one.recorded,
+                "found": None if math.isnan(one.found) else one.found,
+                "same": one.same,
+            }
+            for one in found.figures
         ],
         "never_pinned": list(NEVER_PINNED),
     }
@@ -119,7 +126,8 @@ def _print(found: Reproduction) -> None:
     figures = output.table("figure", "recorded", there, "", right=["recorded", there])
     figures.add_row("model digest", short(found.recorded), short(found.found), _same(found.recorded == found.found))
     for one in found.figures:
-        figures.add_row(one.name, f"{one.recorded:.6f}", f"{one.found:.6f}", _same(one.same))
+        there_is = "none" if math.isnan(one.found) else f"{one.found:.6f}"
+        figures.add_row(one.name, f"{one.recorded:.6f}", there_is, _same(one.same))
     console.print(figures)
     for line in _conclusion(found):
         console.print(line, soft_wrap=True)

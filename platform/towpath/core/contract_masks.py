@@ -8,6 +8,7 @@ refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ def _dropped(mask: Mask | None) -> bool:
 
 def _require_mask(item: SchemaProperty, at: str, notes: Notes) -> None:
     said = [item.classification or "", *(item.tags or [])]
-    personal = next((one for one in said if " ".join(one.lower().replace("_", "-").split("-")) in PERSONAL), None)
+    personal = next((one for one in said if " ".join(re.split(r"[\s_-]+", one.strip().lower())) in PERSONAL), None)
     if personal is not None:
         notes.refuse(
             at,

@@ -21,6 +21,9 @@ PSEUDONYM: Final = re.compile(r"p[1-9][0-9]{0,8}-[0-9a-f]{32}")
 DEFAULT_KEY: Final = "default"
 KEY_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SECRET_BYTES: Final = 32
+_MIDNIGHT = r"(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]00:?00)?)?"
+_MONTH_BEGINS: Final = re.compile(r"-?\d{4,}-\d\d-01" + _MIDNIGHT)
+_YEAR_BEGINS: Final = re.compile(r"-?\d{4,}-01-01" + _MIDNIGHT)
 Masks = Mapping[str, "Mask"]  # by column
 _VALUE, _NAME = b"towpath.value", b"towpath.keyid"
 
@@ -75,7 +78,8 @@ class Mask:
     def gives(self, value: object) -> bool:
         """Whether a value may be one that this mask gave: False for one that is surely not masked.
 
-        Of times it cannot be told. What is missing is missing masked or not.
+        What is missing is missing masked or not. Of times only a text that is no first of its year or month can be
+        told from a masked one.
         """
         if value is None:
             return True
@@ -85,13 +89,22 @@ class Mask:
             case Method.FIRST:
                 return len(str(value)) <= self.length
             case Method.BUCKET:
-                if not isinstance(value, int | float) or not math.isfinite(value):
-                    return True
-                return math.isclose(value, round(value / self.width) * self.width, rel_tol=1e-9)
+                return isinstance(value, int | float) and self._begins_a_bucket(value)
             case Method.DROP:
                 return False
-            case Method.YEAR | Method.MONTH:
-                return True
+            case Method.YEAR:
+                return not isinstance(value, str) or _YEAR_BEGINS.fullmatch(value) is not None
+            case Method.MONTH:
+                return not isinstance(value, str) or _MONTH_BEGINS.fullmatch(value) is not None
+
+    def _begins_a_bucket(self, value: float) -> bool:
+        """Whether it is a multiple of the width: exactly for whole numbers, else but for a double's last places."""
+        if isinstance(value, int) and isinstance(self.width, int):
+            return value % self.width == 0
+        if not math.isfinite(value):
+            return True
+        lower = math.floor(value / self.width + 0.5) * self.width
+        return abs(value - lower) <= min(4 * math.ulp(value), 1e-6 * self.width)
 
 
 def masked_everywhere(columns: Mapping[str, Iterable[str]], masks: Mapping[str, Masks]) -> Masks:

@@ -48,16 +48,16 @@ class KeyUri:
 
 def parsed(text: str, *, setting: str) -> KeyUri:
     """The key that a URI names. Raises `DeclarationError`, which never shows a PIN."""
-    if not text.startswith(_SCHEME):
-        raise _bad(setting, "is no PKCS #11 URI", value=text.partition(":")[0])
-    path, _, query = text.removeprefix(_SCHEME).partition("?")
-    if "pin-value" in query or "pin-value" in path:
+    if "pin-value" in text:
         raise _bad(
             setting,
             "holds a PIN, and settings are shown",
             value="pin-value",
             hint="Give the PIN in TOWPATH_MODEL_PIN, or name a file that holds it: pin-source=file:/…",
         )
+    if not text.startswith(_SCHEME):
+        raise _bad(setting, "is no PKCS #11 URI", value=setting)  # what it is may be a PIN
+    path, _, query = text.removeprefix(_SCHEME).partition("?")
     at, asked = _attributes(path, ";", _PATH, setting), _attributes(query, "&", _QUERY, setting)
     slot, module, identity = at.get("slot-id"), unquote(asked.get("module-path", "")), at.get("id")
     found = KeyUri(
@@ -84,7 +84,9 @@ def parsed(text: str, *, setting: str) -> KeyUri:
 def _attributes(text: str, mark: str, known: tuple[str, ...], setting: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in filter(None, text.split(mark)):
-        name, _, value = part.partition("=")
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise _bad(setting, "has a part without a name and `=`, which is not shown", value=setting, valid=known)
         if name not in known:
             raise _bad(setting, f"has an attribute {name!r} that is not known", value=name, valid=known)
         if name in found:
@@ -98,7 +100,8 @@ def _file(source: str | None, setting: str) -> str | None:
         return None
     parts = urlsplit(unquote(source))
     if parts.scheme not in ("", "file") or parts.netloc or not parts.path.startswith("/"):
-        raise _bad(setting, "has a pin-source that is no file by its whole path", value=source, valid=("file:/…",))
+        said = "has a pin-source that is no file by its whole path"
+        raise _bad(setting, said, value="pin-source", valid=("file:/…",))  # what it holds may be the PIN
     return parts.path
 
 

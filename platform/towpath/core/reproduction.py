@@ -51,7 +51,7 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure as it was recorded and as it came out."""
+    """A figure as it was recorded and as it came out; NaN where none came out, which is the same as none."""
 
     name: str
     recorded: float

@@ -127,9 +127,10 @@ class Schema:
             return
         for row, value in enumerate(values):
             if type(value) not in allowed or (type(value) is int and not _within((value,))):
+                told = name in self.masks  # what may be a raw value is not repeated
                 raise BadInput(
-                    f"Column {name!r}, row {row}: {_shown(value)} is not what it holds.",
-                    value=str(value)[:80],
+                    f"Column {name!r}, row {row}: {'the value' if told else _shown(value)} is not what it holds.",
+                    value=name if told else str(value)[:80],
                     valid=[kind.value, "null"],
                 )
 

@@ -37,7 +37,7 @@ class Sources(Protocol):
     ) -> Snapshot:
         """Snapshot the rows of `uri` into `target`, those with `until[0] < until[1]` when given (UTC).
 
-        With `masking` no value of a masked column is written, and none is told in an error.
+        With `masking` no value of a masked column is written to `target`, and none is told in an error.
         """
         ...
 

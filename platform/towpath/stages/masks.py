@@ -82,7 +82,7 @@ def rotate(keys: PseudonymKeys, ledger: Ledger, name: str, *, actor: str) -> Pse
 
 
 def last_used(ledger: Ledger, name: str) -> Used | None:
-    """The highest version of a key that any entry names."""
+    """The highest version of a key that the record names: one that masked, or that was made by a rotation."""
     return _used(ledger, {name})[name]
 
 
@@ -102,6 +102,10 @@ def _recorded(ledger: Ledger) -> Iterator[tuple[str, Used]]:
         for masking in (facts or {}).get("masks", {}).values():
             for name, key in masking["keys"].items():
                 yield name, Used(version=key["version"], key_id=key["key_id"], sequence=record.sequence)
+    for record in ledger.records(kind=RecordKind.ACCESS):
+        if record.body.get("pseudonyms") == "rotate":
+            made: Any = record.body
+            yield made["name"], Used(version=made["version"], key_id=made["key_id"], sequence=record.sequence)
 
 
 def _key(name: str, keys: PseudonymKeys, used: Used | None) -> PseudonymKey:

@@ -92,9 +92,12 @@ def contents_digest(files: Mapping[str, bytes]) -> str:
 def archive(folder: Path, names: Sequence[str], target: Path, *, digest: str) -> Path:
     """An archive whose bytes depend on the files' names and bytes alone; not compressed, for compressors differ.
 
-    Raises `BadInput` when their digest is not the one given.
+    Raises `BadInput` when their digest is not the one given, or one is gone.
     """
-    files = {name: (folder / name).read_bytes() for name in sorted(names)}
+    try:
+        files = {name: (folder / name).read_bytes() for name in sorted(names)}
+    except FileNotFoundError:
+        files = {}
     if contents_digest(files) != digest:
         raise BadInput(
             f"Files of {folder} changed while the path was running.",

@@ -6,6 +6,7 @@ stored tables too, to say whether they still come out as they did; the model is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -101,7 +102,7 @@ def reproduce(candidate: Candidate, world: Reproducing) -> Reproduction:
     pinned = evidence.pinned(candidate, world.objects)
     recorded = evidence.recorded(candidate, pinned)
     found: dict[What, Parts] = {
-        What.DATA: _stored(candidate, world),
+        **_stored(candidate, world),
         What.CODE: recorded[What.CODE],  # verified, and what is run
         What.SEED: recorded[What.SEED],
         What.LIBRARIES: evidence.libraries(environment()),
@@ -143,7 +144,7 @@ def against(candidate: Candidate, other: Candidate, world: Reproducing) -> Repro
         recorded=candidate.entry(Stage.TRAIN).subject("model").digest,
         found=other.entry(Stage.TRAIN).subject("model").digest,
         figures=tuple(
-            Figure(name=name, recorded=value, found=after[name]) for name, value in before.items() if name in after
+            Figure(name=name, recorded=value, found=after.get(name, math.nan)) for name, value in before.items()
         ),
         gap=None,
     )
@@ -169,24 +170,25 @@ def _recorded(candidate: Candidate, world: Reproducing) -> dict[What, Parts]:
     return evidence.recorded(candidate, pinned)
 
 
-def _stored(candidate: Candidate, world: Reproducing) -> Parts:
-    """The source tables that are still stored, their bytes those that were recorded."""
+def _stored(candidate: Candidate, world: Reproducing) -> dict[What, Parts]:
+    """The source tables, their bytes those that were recorded; nothing when one is no longer stored."""
     world.told("the data, verified")
     found = {}
     for name, subject in candidate.entry(Stage.INGEST).subjects_of("dataset").items():
         try:
             evidence.fetched(subject, world.objects)
         except NotFound:
-            continue
+            return {}
         found[name] = evidence.table(subject.rows or 0, subject.digest)
-    return found
+    return {What.DATA: found}
 
 
 def _trials(facts: Mapping[str, Any], again: Again) -> Iterator[Figure]:
-    for number, (before, (_, found)) in enumerate(zip(facts["trials"], again.trials, strict=False), start=1):
+    """The sweep's metrics; one that did not come out again is no number, which equals none."""
+    for number, before in enumerate(facts["trials"], start=1):
+        found = again.trials[number - 1][1] if number <= len(again.trials) else {}
         for name, value in before["metrics"].items():
-            if name in found:
-                yield Figure(name=f"trial {number} {name}", recorded=float(value), found=found[name])
+            yield Figure(name=f"trial {number} {name}", recorded=float(value), found=found.get(name, math.nan))
 
 
 def _metrics(candidate: Candidate, again: Again) -> Iterator[Figure]:
