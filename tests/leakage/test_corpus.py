@@ -88,6 +88,23 @@ def test_a_column_whose_time_is_not_selected_is_warned_of() -> None:
     assert passed.outcome is Outcome.PASS
 
 
+def test_an_encoding_is_found_where_a_row_lacks_its_category() -> None:
+    """Too few values for a test of chance: only that they are the rates tells."""
+    clean = case(FAST, 0)
+    split, both = clean.split, clean.split.both
+    region = pd.qcut(both[split.inputs[0]].rank(method="first"), 10).astype(str).mask(both.index == 7)
+    means = region.map(both[split.target].groupby(region).mean()).fillna(both[split.target].mean())
+    both, rows = both.assign(region=region, rate=means), len(split.train)
+    leaking = replace(
+        split,
+        train=both.head(rows),
+        holdout=both.tail(len(both) - rows).reset_index(drop=True),
+        inputs=(*split.inputs, "region", "rate"),
+    )
+    (found,) = judge(replace(clean, split=leaking), "leakage.encoding")
+    assert (found.outcome, found.subject, found.sample_size) == (Outcome.FAIL, "rate", len(both) - 1)
+
+
 def test_inputs_of_text_alone_are_judged_by_every_gate() -> None:
     clean = case(FAST, 0)
     words = {name: pd.qcut(clean.split.both[name], 4, duplicates="drop").astype(str) for name in clean.split.numbers}
@@ -96,6 +113,13 @@ def test_inputs_of_text_alone_are_judged_by_every_gate() -> None:
     assert not split.numbers
     for gate in leakage_gate.CHECKS:
         assert all(found.outcome is Outcome.PASS for found in judge(replace(clean, split=split), gate)), gate
+
+
+def test_single_inputs_are_told_of_the_rows_that_they_were_ranked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = case(FAST, 0)
+    assert {found.source for found in judge(clean, "leakage.target_proxy")} == {"training set and holdout"}
+    monkeypatch.setattr(leakage_gate, "ENOUGH", 10)
+    assert {found.source for found in judge(clean, "leakage.target_proxy")} == {"holdout"}
 
 
 def test_too_few_rows_are_inconclusive_of_copies() -> None:
