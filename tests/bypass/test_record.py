@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 from bypass import databases, means
-from bypass.databases import EITHER
+from bypass.databases import EITHER, Database
 from bypass.scene import PROJECT, YEAR, Scene, gateway
 from bypass.test_people import held
 from bypass.test_stores import incidents
 from gateway import served
+from path import small
 from towpath import wiring
 from towpath.core import digest as digests
 from towpath.core.access import Action
+from towpath.core.approvals import approval_key
 from towpath.core.errors import Conflict, Denied, Forbidden, IntegrityError, Misconfigured, TowpathError
-from towpath.core.evidence import RecordKind
+from towpath.core.evidence import Candidate, RecordKind
 from towpath.core.policy import Verdict
 from towpath.core.rollout import Phase, Rollout
 from towpath.core.rollout_decision import Command, Order
@@ -28,9 +30,12 @@ from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.tampering import Tampering
 from towpath.core.terms import terms
 from towpath.ledger.canonical import parse
+from towpath.ledger.chain import Stored
 from towpath.ports import Purpose
 from towpath.project import load
+from towpath.stages import keys as keeping
 from towpath.stages.access import authorize
+from towpath.stages.attest import Attesting, attest_again
 from towpath.stages.canary import CanaryPorts, give, tick_once
 from towpath.stages.canary_start import start
 from towpath.stages.promote import promote
@@ -239,36 +244,39 @@ def test_rows_edited_between_two_full_verifications(scene: Scene) -> None:
             found = means.rows(database)
             row = next(one for one in found if one.kind == "decision")
             approval = next(one for one in found if one.kind == "approval")
-            frozen = terms(scene.mine)
-            assert frozen is not None
-            means.edit(
-                database,
-                approval,
-                candidate=scene.mine.id,
-                digest=scene.mine.digest,
-            )
-            said = parse(row.body)
-            means.edit(
-                database,
-                row,
-                digest=scene.mine.digest,
-                candidate=scene.mine.id,
-                model=scene.mine.entry("train").subject("model").digest,
-                governance={**said["governance"], "approvals": []},
-            )
-            from towpath.core.approvals import approval_key
-
-            database.execute(
-                "update towpath_records set key = ?, candidate = ? where sequence = ?",
-                (approval_key(str(scene.mine.digest), "grace", 0), scene.mine.id, approval.sequence),
-            )
-            rehash(database, approval.sequence)
+            crowned(database, scene.mine, row, approval)
         ada = scene.who("ada")
         with pytest.raises(Forbidden):  # it is recorded, and nothing is verified for it
             authorize(ada, Action.APPROVE, ledger, project=PROJECT, now=wiring.now())
         assert head.moved(ledger)
         with pytest.raises(IntegrityError):
             servable(ledger, rollouts.open(PROJECT), PROJECT, head=head)
+    broken(scene, Tampering.FORGED, Tampering.EDITED)
+
+
+@EITHER
+def test_rows_edited_before_a_fallback(scene: Scene) -> None:
+    """An old decision is edited behind a running gateway; then the champion's key is revoked, and the one before it
+    takes its place."""
+    scene.approve("grace", scene.rolling)
+    with scene.ledger(scene.who("grace")) as ledger:
+        ledger.append(means.coronation(scene, scene.rolling), actor="grace")
+    with served.watching(scene.settings, scene.built.rolled) as watch:
+        watch.look()
+        watch.resolve()
+        assert watch.plan is not None
+        assert watch.plan.champion.approved.digest == scene.rolling.digest
+        with databases.sql(scene) as database:
+            found = means.rows(database)
+            decision = next(one for one in found if one.kind == "decision")
+            approval = next(one for one in found if one.kind == "approval")
+            crowned(database, scene.mine, decision, approval)
+        only_stated(scene, scene.mine)
+        assert watch.look()
+        with pytest.raises(IntegrityError) as raised:
+            watch.resolve()
+        assert raised.value.gate == "integrity.ledger"
+        assert watch.plan is None
     broken(scene, Tampering.FORGED, Tampering.EDITED)
 
 
@@ -532,6 +540,45 @@ def test_model_key_revoked(scene: Scene) -> None:
     with closing(ports(scene, "barbara")) as opened, pytest.raises(IntegrityError, match="was revoked"):
         start(scene.rolling, load(scene.built.rolled), opened, **given)  # type: ignore[arg-type]
     scene.unmoved()
+
+
+def crowned(database: Database, candidate: Candidate, decision: Stored, approval: Stored) -> None:
+    """A decision and the approval behind it are edited to be another candidate's."""
+    means.edit(database, approval, candidate=candidate.id, digest=candidate.digest)
+    means.edit(
+        database,
+        decision,
+        digest=candidate.digest,
+        candidate=candidate.id,
+        model=candidate.entry("train").subject("model").digest,
+        governance={**parse(decision.body)["governance"], "approvals": []},
+    )
+    database.execute(
+        "update towpath_records set key = ?, candidate = ? where sequence = ?",
+        (approval_key(str(candidate.digest), "grace", 0), candidate.id, approval.sequence),
+    )
+    rehash(database, approval.sequence)
+
+
+def only_stated(scene: Scene, candidate: Candidate) -> None:
+    """The key of models is stolen: another takes its place, which states of that candidate alone."""
+    keys, now = wiring.open_keys(scene.settings), wiring.now()
+    stolen = keys.key_id(Purpose.MODEL)
+    assert stolen is not None
+    with scene.ledger() as ledger:
+        keeping.rotate(keys, ledger, Purpose.MODEL, actor="katherine", at=now)
+    opened = wiring.open_work(
+        scene.settings,
+        load(scene.project),
+        as_of=small.AS_OF,
+        progress=small.Heard(),
+        identity=scene.who("mallory"),
+    )
+    with closing(opened.ports.ledger):  # type: ignore[type-var]
+        attest_again(candidate, Attesting.of(opened))
+    with scene.ledger() as ledger:
+        key = keeping.named(keys, stolen)
+        keeping.revoke(keys, ledger, key, actor="katherine", at=wiring.now(), reason="it was stolen")
 
 
 def rehash(database: object, sequence: int) -> None:

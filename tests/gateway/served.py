@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -9,11 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,9 @@ from towpath.core.rollout import Phase, Rollout, Telemetry, policy_digest
 from towpath.core.rollout_decision import Command, Inputs, Order, Reason, Verdict, compose
 from towpath.core.rollout_orders import begin
 from towpath.core.rollout_policy import RolloutPolicy
+from towpath.gateway.loading import Loader, Stores
+from towpath.gateway.reading import Readers
+from towpath.gateway.watch import Rules, Sources, Watch
 from towpath.ports import Draft, Ledger, Rollouts
 from towpath.project import load
 from towpath.settings import Settings
@@ -276,6 +282,48 @@ def serving(
             process.wait()
             process.stdin.close()
             process.stdout.close()
+
+
+@contextmanager
+def watching(settings: Settings, project: Path) -> Iterator[Watch]:
+    """What a worker follows the record with, over its own stores, looking only when it is told to."""
+    charter = load(project).charter
+    ledger, rollouts = wiring.open_ledger(settings), wiring.open_rollouts(settings)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    stores = Stores(
+        objects=wiring.open_objects(settings),
+        models=partial(wiring.open_models, settings),
+        runtimes=wiring.open_runtimes(settings),
+        keys=wiring.open_keys(settings),
+        scratch=settings.state / "scratch",
+    )
+    loader = Loader(stores, loop, ledger)
+    readers = Readers(
+        partial(wiring.open_online, settings, load(project).repository),
+        state=settings.state,
+        rules=charter.serving.features,
+        loop=loop,
+        opened=lambda _: None,
+    )
+    rules = Rules(
+        project=charter.project,
+        request=charter.features.request,
+        row_id=charter.features.row_id,
+        unit=charter.rollout.unit if charter.rollout is not None else None,
+    )
+    sources = Sources(ledger=ledger, rollouts=rollouts, loader=loader, readers=readers)
+    try:
+        yield Watch(rules, sources, apply=lambda _: None, actor="gateway")
+    finally:
+        asyncio.run_coroutine_threadsafe(readers.close(), loop).result()
+        loader.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        rollouts.close()  # type: ignore[attr-defined]
+        ledger.close()
 
 
 def rows(built: Built, count: int, *, features: bool = True) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from gateway import fakes
 from gateway.fakes import DictStore
 from towpath.core.errors import Unreachable
 from towpath.core.serving import OnlineFeatures
+from towpath.gateway import online
 from towpath.gateway.asked import Asked, Row
 from towpath.gateway.faults import Unknown
 from towpath.gateway.online import OnlineReader
@@ -122,6 +123,27 @@ def test_a_store_that_does_not_answer(fault: str, rule: str, spent: float | None
         counts = await asyncio.wait_for(reader.fill(asked), 10)
         assert _column(asked, "spent") == [spent, None]
         assert counts["down"] == 2
+
+    asyncio.run(run())
+
+
+def test_what_was_only_ever_at_hand_is_known_when_the_store_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store holds the hottest entities itself, so they are seldom read; others that are fill the memory."""
+    monkeypatch.setattr(online, "_REMEMBERED", 5)
+
+    async def run() -> None:
+        cold = [f"cold {number}" for number in range(9)]
+        rows = {(who,): fakes.answer(NOW, spent=1.0) for who in cold}
+        store = DictStore({"shop": {("ada",): fakes.answer(NOW, spent=7.0), **rows}})
+        reader = _reader(store, down="last-known")
+        await reader.fill(_asked("ada"))
+        await reader.fill(_asked(*cold))
+        store.held = True
+        await reader.fill(_asked("ada", "nobody", None))
+        store.held, store.failing = False, True
+        asked = _asked("ada")
+        counts = await reader.fill(asked)
+        assert (_column(asked, "spent"), counts["last_known"]) == ([7.0], 1)
 
     asyncio.run(run())
 

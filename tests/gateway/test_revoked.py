@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +14,16 @@ from gateway import fakes, served
 from gateway.served import PROJECT, Built, House
 from path import small
 from towpath import wiring
+from towpath.core import digest as digests
 from towpath.core.evidence import Candidate, RecordKind
 from towpath.ports import Purpose
 from towpath.stages import keys as keeping
 from towpath.stages.attest import Attesting, attest_again
-from towpath.stages.serving import Head
+from towpath.stages.serving import Head, standing_before
 from towpath.stages.succession import crown
 from towpath.stages.verdict import rule
+
+CHALLENGED = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,39 @@ def test_a_challenger_leaves_its_rollout(house: House, built: Built, flight: dic
         assert (reply.status, reply.headers["x-towpath-version"]) == (200, "1")
         gateway.until(lambda: bool(_incidents(house)))
         assert _incidents(house) == [(built.challenger.id, "integrity.attestation")]
+
+
+@pytest.mark.slow
+def test_a_revoked_incumbent_ends_its_rollout_and_not_the_champion(house: House, built: Built) -> None:
+    """The rollout's challenger has become the champion meanwhile, and proves itself; who stood before it does not."""
+    house.rollout(weight=CHALLENGED)
+    _crown(house, built.challenger)
+    old = _rotate(house)
+    _attest(house, built.challenger)
+    _revoke(house, old)
+    with served.watching(house.settings, house.project) as watch:
+        assert watch.look()
+        watch.resolve()
+        plan = watch.plan
+        assert plan is not None
+        assert (plan.champion.approved.digest, plan.split) == (built.challenger.digest, None)
+        assert _incidents(house) == [(built.champion.id, "integrity.attestation")]
+        watch.look()
+        watch.resolve()  # the incident moved the head
+        assert not watch.look()
+
+
+@pytest.mark.slow
+def test_who_stood_before_without_a_record_is_passed_over(house: House, built: Built) -> None:
+    """A decision that names a candidate of which the record holds nothing, and one that was never registered."""
+    ruled = rule(house.ledger, built.challenger, now=datetime.now(UTC))
+    draft = crown(ruled.decision, built.challenger, ruled.current, reason="by hand", governance=ruled.governance)
+    for digest in (digests.of_json("nobody"), built.challenger.entry("train").digest, built.challenger.digest):
+        body = {**draft.body, "digest": digest}
+        house.ledger.append(
+            replace(draft, key=digests.of_json([digest]), body=body, digest=digests.of_json(body)), actor="tester"
+        )
+    assert [one.candidate for one in standing_before(house.ledger, PROJECT)] == [built.champion.id]
 
 
 def _crown(house: House, candidate: Candidate) -> None:

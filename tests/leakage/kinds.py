@@ -261,6 +261,15 @@ def _encoded(how: Callable[[pd.Series, pd.Series, np.ndarray], np.ndarray]) -> P
     return plant
 
 
+def _encoded_with_gaps(case: Case, generator: np.random.Generator) -> tuple[Case, str]:
+    """The category is missing in a few rows, which get the mean of all."""
+    case, category = _cell(case)
+    both = case.split.both.copy()
+    both[category] = both[category].astype(object)
+    both.loc[generator.choice(len(both), max(2, len(both) // 300), replace=False), category] = None
+    return _encoded(_mean_of)(_with_parts(case, both), generator)
+
+
 def _mean_of(category: pd.Series, labels: pd.Series, rows: np.ndarray) -> np.ndarray:
     means = labels[rows].groupby(category[rows]).mean()
     return category.map(means).fillna(labels[rows].mean()).to_numpy()
@@ -351,6 +360,7 @@ KINDS: tuple[Kind, ...] = (
         "target encoding without folds",
         "leakage.encoding",
         mean_of_training=_encoded(_mean_of),
+        mean_of_training_where_known=_encoded_with_gaps,
         mean_of_training_and_holdout=_encoded(_mean_of_all),
         smoothed=_encoded(_smoothed),
         fit_and_transform_of_one_set=_encoded(_empirical_bayes),

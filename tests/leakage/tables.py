@@ -44,10 +44,14 @@ class Case:
 def judge(case: Case, gate: str | None = None) -> tuple[Finding, ...]:
     """The findings of the leakage gate, as the stage `evaluate` collects them: all, or those of one code."""
     split = case.split
-    ranked = leakage_gate.ranked_rows(split)
+    ranked, source = leakage_gate.ranked_rows(split)
     checks: dict[str, Callable[[], tuple[Finding, ...]]] = {
         "leakage.target_proxy": lambda: proxy.target_proxy(
-            ranked[list(split.inputs)], ranked[split.target].to_numpy(), bound=case.bound, seed=split.seed
+            ranked[list(split.inputs)],
+            ranked[split.target].to_numpy(),
+            bound=case.bound,
+            source=source,
+            seed=split.seed,
         ),
         "leakage.future_feature": lambda: leakage.future_feature(split.both),
         "leakage.overlap": lambda: leakage.overlap(split.train, split.holdout, row_id=split.row_id),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-import numpy as np
+import pandas as pd
 import pytest
 
 from leakage import report
@@ -12,6 +13,7 @@ from leakage.kinds import KINDS, Kind
 from leakage.tables import TABLES, case, judge
 from towpath.core.evidence import Outcome
 from towpath.core.gates import GATES
+from towpath.measure import leakage_gate
 
 FAST = "diabetes"
 
@@ -86,10 +88,42 @@ def test_a_column_whose_time_is_not_selected_is_warned_of() -> None:
     assert passed.outcome is Outcome.PASS
 
 
+def test_an_encoding_is_found_where_a_row_lacks_its_category() -> None:
+    """Too few values for a test of chance: only that they are the rates tells."""
+    clean = case(FAST, 0)
+    split, both = clean.split, clean.split.both
+    region = pd.qcut(both[split.inputs[0]].rank(method="first"), 10).astype(str).mask(both.index == 7)
+    means = region.map(both[split.target].groupby(region).mean()).fillna(both[split.target].mean())
+    both, rows = both.assign(region=region, rate=means), len(split.train)
+    leaking = replace(
+        split,
+        train=both.head(rows),
+        holdout=both.tail(len(both) - rows).reset_index(drop=True),
+        inputs=(*split.inputs, "region", "rate"),
+    )
+    (found,) = judge(replace(clean, split=leaking), "leakage.encoding")
+    assert (found.outcome, found.subject, found.sample_size) == (Outcome.FAIL, "rate", len(both) - 1)
+
+
+def test_inputs_of_text_alone_are_judged_by_every_gate() -> None:
+    clean = case(FAST, 0)
+    words = {name: pd.qcut(clean.split.both[name], 4, duplicates="drop").astype(str) for name in clean.split.numbers}
+    both, rows = clean.split.both.assign(**words), len(clean.split.train)
+    split = replace(clean.split, train=both.head(rows), holdout=both.tail(len(both) - rows).reset_index(drop=True))
+    assert not split.numbers
+    for gate in leakage_gate.CHECKS:
+        assert all(found.outcome is Outcome.PASS for found in judge(replace(clean, split=split), gate)), gate
+
+
+def test_single_inputs_are_told_of_the_rows_that_they_were_ranked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = case(FAST, 0)
+    assert {found.source for found in judge(clean, "leakage.target_proxy")} == {"training set and holdout"}
+    monkeypatch.setattr(leakage_gate, "ENOUGH", 10)
+    assert {found.source for found in judge(clean, "leakage.target_proxy")} == {"holdout"}
+
+
 def test_too_few_rows_are_inconclusive_of_copies() -> None:
     clean = case(FAST, 0)
-    few = clean.split.train.drop(index=clean.split.train.index[20:], inplace=False)
-    assert np.isin(few["row_id"], clean.split.train["row_id"]).all()
-    object.__setattr__(clean.split, "train", few)
-    (found,) = judge(clean, "leakage.duplicate")
+    few = replace(clean, split=replace(clean.split, train=clean.split.train.head(20)))
+    (found,) = judge(few, "leakage.duplicate")
     assert found.outcome is Outcome.INCONCLUSIVE

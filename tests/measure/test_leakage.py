@@ -43,7 +43,7 @@ def honest(rows: int = 2_000) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.d
 
 def test_honest_inputs_pass_and_the_strongest_is_named() -> None:
     inputs, target = honest()
-    found = only(target_proxy(inputs, target, bound=BOUND))
+    found = only(target_proxy(inputs, target, bound=BOUND, source="holdout"))
     assert found.outcome is PASS
     assert "delay" in found.reason
     assert 0.7 < float(str(found.measured)) < 0.9
@@ -51,7 +51,7 @@ def test_honest_inputs_pass_and_the_strongest_is_named() -> None:
 
 def test_noise_columns_are_near_a_half_even_with_rare_values() -> None:
     inputs, target = honest()
-    alone = {item.column: item.roc_auc for item in strengths(inputs, target)}
+    alone = {item.column: item.value for item in strengths(inputs, target)}
     assert set(alone) == {"delay", "carrier", "tail", "flag"}
     assert all(0.45 < alone[name] < 0.57 for name in ("carrier", "tail", "flag")), alone
 
@@ -70,24 +70,27 @@ def test_the_target_in_disguise_is_found_in_any_clothes(kind: str) -> None:
         "decimal": [Decimal(int(value)) for value in target],
         "time": pd.to_datetime((target + noise) * 1e15, utc=True),
     }
-    found = only(target_proxy(inputs.assign(arr_delay=disguises[kind]), target, bound=BOUND))
+    found = only(target_proxy(inputs.assign(arr_delay=disguises[kind]), target, bound=BOUND, source="holdout"))
     assert (found.outcome, found.subject) == (FAIL, "arr_delay")
     assert "arr_delay" in found.reason
 
 
 def test_every_offending_column_has_its_finding() -> None:
     inputs, target = honest()
-    found = target_proxy(inputs.assign(one=target, two=1 - target), target, bound=BOUND)
+    found = target_proxy(inputs.assign(one=target, two=1 - target), target, bound=BOUND, source="holdout")
     assert {(item.outcome, item.subject) for item in found} == {(FAIL, "one"), (FAIL, "two")}
 
 
 def test_nothing_to_judge_is_inconclusive_and_misuse_refused() -> None:
     _, target = honest()
-    assert only(target_proxy(pd.DataFrame({"one": [1] * len(target)}), target, bound=BOUND)).outcome is UNSURE
+    assert (
+        only(target_proxy(pd.DataFrame({"one": [1] * len(target)}), target, bound=BOUND, source="holdout")).outcome
+        is UNSURE
+    )
     with pytest.raises(BadInput, match="must hold 0 and 1"):
-        target_proxy(pd.DataFrame({"one": [1, 2]}), [1, 1], bound=BOUND)
+        target_proxy(pd.DataFrame({"one": [1, 2]}), [1, 1], bound=BOUND, source="holdout")
     with pytest.raises(BadInput, match="3 labels for 2 rows"):
-        target_proxy(pd.DataFrame({"one": [1, 2]}), [1, 0, 1], bound=BOUND)
+        target_proxy(pd.DataFrame({"one": [1, 2]}), [1, 0, 1], bound=BOUND, source="holdout")
 
 
 def hours(start: str, periods: int, step: str = "h") -> pd.DatetimeIndex:

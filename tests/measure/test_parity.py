@@ -122,6 +122,17 @@ def test_nan_for_an_answer_fails(truth: Reference) -> None:
     assert finding.outcome is Outcome.FAIL
 
 
+@pytest.mark.parametrize(
+    ("numbers", "told"), [([4.0, 6.0], "predictions (in standard deviations of them)"), ([4.0, 4.0], "predictions")]
+)
+def test_numbers_whose_spread_is_one_or_none_are_no_probabilities(numbers: list[float], told: str) -> None:
+    given: dict[str, Any] = {"columns": COLUMNS, "types": TYPES, "scaled": True}
+    truth = reference(fitted("boosted"), HOLDOUT, score=lambda rows: np.resize(np.array(numbers), len(rows)), **given)
+    assert truth.scale == 1.0
+    finding = parity(Answering(truth), truth, tolerance=1e-6)
+    assert f"scikit-learn's {told} within" in finding.reason
+
+
 def test_no_holdout_is_no_pass() -> None:
     nothing = reference(fitted("boosted"), HOLDOUT.head(0), columns=COLUMNS, types=TYPES)
     finding = parity(Answering(nothing), nothing, tolerance=1e-6)

@@ -21,7 +21,7 @@ from towpath.core.evidence import Outcome, Severity
 from towpath.core.gates import GATES
 from towpath.core.task import Task
 from towpath.core.task_bounds import MulticlassGates
-from towpath.measure import drift, metrics_multiclass, proxy_tasks, targets
+from towpath.measure import drift, gates_multiclass, metrics_multiclass, proxy_findings, proxy_tasks, targets
 from towpath.measure.gates_multiclass import MulticlassHoldout, evaluate, performance
 from towpath.measure.metrics_multiclass import gain, measure
 from towpath.measure.parity import parity, reference
@@ -119,7 +119,7 @@ def test_a_class_that_the_holdout_lacks_is_named() -> None:
         ([0, 3], [[0.5, 0.5], [0.5, 0.5]], "the place of no class"),
         ([0, 1], [[0.5, 0.2], [0.5, 0.5]], "do not sum to 1"),
         ([0, 1], [[np.nan, 0.2], [0.5, 0.5]], "not between 0 and 1"),
-        ([1, 1], [[0.5, 0.5], [0.5, 0.5]], "one class"),
+        ([1, 1], [[0.5, 0.5], [0.5, 0.5]], "one class, at place 1;"),
     ],
 )
 def test_what_cannot_be_measured_is_said(labels: Any, chances: Any, said: str) -> None:
@@ -171,11 +171,31 @@ def test_probabilities_come_in_the_order_of_the_classes() -> None:
     assert (found[:, 1] == 0).all()  # Barolo, which the model has not seen
     assert found[:, 0] == pytest.approx(model.predict_proba(rows[["alcohol"]])[:, 0])
     assert [scoring.classes[place] for place in scoring.labels(target)] == target.tolist()
-    with pytest.raises(BadInput, match="1 classes were not among the training rows, the first 'Chianti'"):
+    with pytest.raises(BadInput, match="1 class was not among the training rows, the first 'Chianti'"):
         scoring.labels(pd.Series(["Barolo", "Chianti"]))
+    assert scoring.learnt(pd.Series(["Barolo", "Chianti", None])).tolist() == [True, False, True]
     strange = DummyClassifier().fit(rows, target.replace("Barolo", "Chianti"))
-    with pytest.raises(BadInput, match="has the classes"):
+    with pytest.raises(BadInput, match="has the classes") as raised:
         scoring.checked(strange, rows)
+    assert (raised.value.value, raised.value.valid) == ("Chianti", ("Barbera", "Barolo", "Grignolino"))
+
+
+def test_a_champion_of_other_classes_is_no_rival() -> None:
+    one, two = (Scoring(task=Task.MULTICLASS, classes=classes) for classes in (("a", "b", "c"), ("b", "c", "d")))
+    assert one.unlike(one) is None
+    assert one.unlike(Scoring()) == ("task", "the champion is a binary model, so the two cannot be compared")
+    subject, reason = one.unlike(two) or ("", "")
+    assert subject == "classes"
+    assert "(new a; gone d)" in reason
+    assert "(gone d)" in (Scoring(task=Task.MULTICLASS, classes=("b", "c")).unlike(two) or ("", ""))[1]
+
+
+def test_classes_that_are_new_in_a_watched_window_are_named() -> None:
+    assert gates_multiclass.new_classes([], 9) == ()
+    (found,) = gates_multiclass.new_classes(["Chianti", 3, "Chianti"], 90)
+    assert (found.code, found.outcome, found.measured) == ("monitor.performance", Outcome.FAIL, 3)
+    assert "3 of 90 rows" in found.reason
+    assert "Chianti (2), 3 (1)." in found.reason
 
 
 class _Worker:
@@ -214,7 +234,9 @@ def test_honest_inputs_raise_no_alarm_and_a_copy_does(load: Callable[..., Any]) 
 
     def alarms(inputs: pd.DataFrame) -> set[str]:
         found = proxy_tasks.class_strengths(inputs, given.target.to_numpy())
-        told = proxy_tasks.findings(found, bound=default, what="x", inputs=inputs.shape[1], rows=len(inputs))
+        told = proxy_findings.findings(
+            found, source="holdout", bound=default, what="x", inputs=inputs.shape[1], rows=len(inputs)
+        )
         return {item.subject for item in told if item.outcome is not Outcome.PASS}
 
     assert alarms(given.data) == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -89,7 +90,9 @@ def test_the_plots_predictions_and_card_are_of_classes(registered: Candidate, pr
     assert "Log loss of each group in nats" in text
 
 
-def test_it_is_promoted_and_watched_and_refused_to_serve(registered: Candidate, project: Path, state: Path) -> None:
+def test_it_is_promoted_and_watched_and_refused_to_serve(
+    registered: Candidate, project: Path, state: Path, tmp_path: Path
+) -> None:
     with small.opened(project, state, as_of=tables.AS_OF) as work:
         small.crown(registered, work)
         with pytest.raises(Denied, match="multiclass model of 3 classes, which is registered and watched, but not"):
@@ -102,3 +105,15 @@ def test_it_is_promoted_and_watched_and_refused_to_serve(registered: Candidate, 
     assert "over classes" in found["monitor.prediction_drift"].reason
     performance = [item for item in watched.entry(Stage.MONITOR).findings if item.code == "monitor.performance"]
     assert {item.subject for item in performance} == {"roc_auc", "log_loss", "calibration"}
+
+    changed = Path(shutil.copytree(project, tmp_path / "changed"))
+    subjects = pd.read_csv(changed / "subjects.csv")
+    subjects.loc[subjects.index[-3:], "target"] = "Chianti"
+    subjects.to_csv(changed / "subjects.csv", index=False)
+    with small.opened(changed, state, as_of=tables.AS_OF, order=watching) as work:
+        watched = small.walk(work)
+    performance = [item for item in watched.entry(Stage.MONITOR).findings if item.code == "monitor.performance"]
+    assert {item.subject for item in performance} == {"roc_auc", "log_loss", "calibration", "classes"}
+    (new,) = [item for item in performance if item.subject == "classes"]
+    assert (new.outcome, new.measured) == (Outcome.FAIL, 3)
+    assert "Chianti (3)" in new.reason

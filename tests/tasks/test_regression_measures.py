@@ -13,7 +13,7 @@ from towpath.core.evidence import Outcome, Severity
 from towpath.core.gates import GATES
 from towpath.core.task import Task
 from towpath.core.task_bounds import RegressionGates
-from towpath.measure import gates, proxy_tasks, targets
+from towpath.measure import gates, proxy_findings, proxy_tasks, targets
 from towpath.measure.gates_regression import RegressionHoldout, evaluate, performance
 from towpath.measure.metrics_regression import gain, measure
 
@@ -142,7 +142,9 @@ def test_a_target_is_numbers(values: pd.Series, outcome: Outcome, said: str) -> 
 
 def proxies(inputs: pd.DataFrame, target: np.ndarray) -> dict[str, Outcome]:
     found = proxy_tasks.number_strengths(inputs, target)
-    told = proxy_tasks.findings(found, bound=0.97, what="a share", inputs=inputs.shape[1], rows=len(inputs))
+    told = proxy_findings.findings(
+        found, source="holdout", bound=0.97, what="a share", inputs=inputs.shape[1], rows=len(inputs)
+    )
     return {item.subject: item.outcome for item in told}
 
 

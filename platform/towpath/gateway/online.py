@@ -136,7 +136,17 @@ class OnlineReader:
             if here is None:
                 return None
             found.append(here)
+        if self._remembers:  # once all of them are there: what is read instead is remembered as it comes
+            for (view, _), held in zip(shape.reads, found, strict=True):
+                self._remember_held(view, keys[view.keys], held)
         return found
+
+    def _remember_held(self, view: View, keys: Sequence[Key], held: Sequence[Found]) -> None:
+        """What the store holds itself goes with it when it is down. It is written only where it is news."""
+        known = self._last.get(view.name, {})
+        news = {key: got for key, got in zip(keys, held, strict=True) if got is not None and known.get(key) is not got}
+        if news:
+            self._remember(view, news)
 
     def _read(
         self, shape: Shape, keys: Mapping[tuple[str, ...], Sequence[Key]]

@@ -23,7 +23,7 @@ from towpath.gateway.plan import Model, Plan
 from towpath.gateway.reading import Readers
 from towpath.gateway.schema import schema
 from towpath.ports import Ledger, Rollouts, TrustedKey
-from towpath.stages.serving import Approved, Head, Refused, Servable, report, servable, standing_before
+from towpath.stages.serving import Approved, Head, Refused, Servable, report, servable, shown, standing_before
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +140,10 @@ class Watch:
             self._refuse(Refused(candidate=model.approved.candidate, error=why))
 
     def _fall_back(self) -> None:
-        """Serve the last champion before the present one that may, if there is one."""
+        """Serve the last champion before the present one that may, if there is one.
+
+        Raises `IntegrityError` where the record by which it was champion is not as it was written.
+        """
         for earlier in standing_before(self._sources.ledger, self._rules.project):
             try:
                 self._sources.loader.prove(earlier, self._head.attestations(earlier.candidate))
@@ -148,6 +151,7 @@ class Watch:
             except (Denied, IntegrityError) as error:
                 _log.warning("%s does not take the champion's place: %s", earlier.candidate, error)
                 continue
+            self._head.require_whole_for(self._sources.ledger, shown(earlier))
             if plan is not None:
                 _log.warning("%s is served in the champion's place", earlier.candidate)
                 self._follow(plan)
@@ -169,15 +173,18 @@ class Watch:
     def _planned(self, found: Servable) -> tuple[Plan | None, bool]:
         """The plan, and whether it is all that was wanted: what was unreachable is tried again at the next look.
 
-        A champion that cannot be loaded is the caller's error, and leaves the last plan in place.
+        A champion that cannot be loaded is the caller's error, and leaves the last plan in place. A rollout whose
+        incumbent cannot be loaded takes no part.
         """
         if found.champion is None:
             return None, True
         champion, models = self._must(found.champion), []
         split, complete = None, True
         if found.rollout is not None and found.incumbent is not None:
-            challenger, complete = self._may(found.challenger)
-            split = split_of(found.rollout, self._must(found.incumbent), challenger)
+            incumbent, complete = self._may(found.incumbent)
+            if incumbent is not None:
+                challenger, complete = self._may(found.challenger)
+                split = split_of(found.rollout, incumbent, challenger)
         models = [champion]
         if split is not None:
             models += [split.champion, *([split.challenger] if split.challenger is not None else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ from towpath.measure.gates import (
 from towpath.measure.groups import Cut, LossGroup
 from towpath.measure.metrics import RESAMPLES
 from towpath.measure.metrics_multiclass import Classed, MulticlassMetrics, gain, log_loss, measure
-from towpath.measure.verdicts import Demand, Side, judge_each
+from towpath.measure.verdicts import Demand, Side, count, judge_each
 
 MIN_LABELS = 20  # known labels below which a watched window says nothing
 _NAMED = 5
@@ -143,3 +144,29 @@ def performance(
         return (unknown_yet(places.size, f"{MIN_LABELS} of two classes"),)
     metrics = measure(places, probabilities, confidence=gates.confidence, resamples=resamples, seed=seed)
     return metric_findings(metrics, gates, code="monitor.performance", source="watched window")
+
+
+def new_classes(found: Sequence[object], rows: int) -> tuple[Finding, ...]:
+    """A FAIL for labels that are of classes which the model has not learnt: it cannot but miss them. None for none.
+
+    `found`: the class of each such row, of `rows` watched.
+    """
+    if not found:
+        return ()
+    several = Counter(map(str, found)).most_common()
+    named = ", ".join(f"{name} ({number:,})" for name, number in several[:_NAMED])
+    more = f" and {len(several) - _NAMED:,} more" if len(several) > _NAMED else ""
+    return (
+        Finding(
+            code="monitor.performance",
+            outcome=Outcome.FAIL,
+            subject="classes",
+            measured=len(found),
+            bound="<= 0",
+            unit="rows",
+            sample_size=rows,
+            source="watched window",
+            reason=f"{len(found):,} of {count(rows)} of the watched window are of a class that the training rows did "
+            f"not have, so that the champion cannot name it: {named}{more}. The others are judged without them.",
+        ),
+    )

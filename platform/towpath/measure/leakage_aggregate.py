@@ -102,7 +102,8 @@ def _ordered(split: Split, codes: NDArray[np.intp], scope: NDArray[np.bool_]) ->
 
 def _matches(split: Split, inputs: dict[str, Floats], entity: str, ordered: _Ordered) -> dict[str, str]:
     names = list(inputs)
-    table = np.column_stack([inputs[name][ordered.rows] for name in names]) if names else np.zeros((0, 0))
+    columns = [inputs[name][ordered.rows] for name in names]
+    table = np.column_stack(columns) if columns else np.zeros((len(ordered.rows), 0))
     of = f" of each {entity}" if entity else ""
     sources = {split.target: split.labels[ordered.rows], **{name: table[:, at] for at, name in enumerate(names)}}
     guilty: dict[str, str] = {}

@@ -60,12 +60,12 @@ def _column(split: Split, name: str, values: Floats, columns: int) -> Finding | 
         if distinct(values[rows]) < _MIN_VALUES:
             continue
         labels = split.labels[rows]
-        for by, codes in _groupings(split, values, rows):
-            size, rate = group_means(codes, labels)
-            mean = group_means(codes, values[rows])[1]
-            if _exact(size, rate, mean, labels):
+        for by, known, codes in _groupings(split, values, rows):
+            size, rate = group_means(codes, split.labels[known])
+            mean = group_means(codes, values[known])[1]
+            if _exact(size, rate, mean, split.labels[known]):
                 how = f"is the target's mean by {by} over {where}, to nine places, for {count(len(size), 'value')}"
-                return _guilty(name, how, int(rows.sum()), None, "")
+                return _guilty(name, how, int(known.sum()), None, "")
         z = _closeness(values[rows], labels)
         limit = float(norm.ppf(LEVEL / (len(scopes) * columns)))
         if z is not None and z < limit:
@@ -87,17 +87,21 @@ def _guilty(name: str, how: str, rows: int, z: float | None, bound: str) -> Find
     )
 
 
-def _groupings(split: Split, values: Floats, rows: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """Ways in which rows share a value: the column itself, and each category within which it is constant."""
-    yield "its own value", numbered(values[rows])
+def _groupings(
+    split: Split, values: Floats, rows: NDArray[np.bool_]
+) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.intp]]]:
+    """Ways in which rows share a value: the column itself, and each category within which it is constant.
+
+    With the rows (n,) that have the category, and the group of each of these.
+    """
+    yield "its own value", rows, numbered(values[rows])
     for name, codes in split.categories.items():
-        within, held = codes[rows], values[rows]
-        if within.min(initial=0) < 0:
-            continue
+        known = rows & (codes >= 0)
+        within, held = codes[known], values[known]
         first = np.zeros(int(within.max(initial=0)) + 1)
         first[within] = held
-        if np.array_equal(first[within], held):
-            yield name, numbered(within)
+        if within.size and np.array_equal(first[within], held):
+            yield name, known, numbered(within)
 
 
 def _exact(size: Floats, rate: Floats, mean: Floats, labels: Floats) -> bool:

@@ -43,12 +43,15 @@ def known_at(contracts: Mapping[str, Contract], request: Iterable[str]) -> dict[
     return found
 
 
-def ranked_rows(split: Split) -> pd.DataFrame:
-    """The rows on which single features are ranked: the holdout, or both parts when it has fewer than `ENOUGH` rows.
+def ranked_rows(split: Split) -> tuple[pd.DataFrame, str]:
+    """The rows on which single features are ranked, and what they are as a finding's source.
 
-    On some dozens of rows an honest feature meets any bound by luck.
+    They are the holdout, or both parts when it has fewer than `ENOUGH` rows: on some dozens of rows an honest feature
+    meets any bound by luck.
     """
-    return split.holdout if len(split.holdout) >= ENOUGH else split.both
+    if len(split.holdout) >= ENOUGH:
+        return split.holdout, "holdout"
+    return split.both, "training set and holdout"
 
 
 def of_split(split: Split) -> tuple[Finding, ...]:

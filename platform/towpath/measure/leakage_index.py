@@ -2,8 +2,8 @@
 
 Files are often sorted, or put together class by class. A column is a row number when it holds nearly as many different
 integers as rows, and few between its least and its greatest that no row has. Whether it says anything is tested by its
-rank (Mann-Whitney; Spearman for a target of many values) and by the target's rates in twentieths of the order
-(chi-squared), with Bonferroni's correction.
+rank (Spearman's correlation with the target) and by the target in twentieths of the order (Kruskal-Wallis), with
+Bonferroni's correction.
 """
 
 from __future__ import annotations

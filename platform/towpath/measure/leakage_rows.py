@@ -30,7 +30,7 @@ _MIN_TRAIN = 50
 
 
 def duplicate(split: Split) -> tuple[Finding, ...]:
-    """One FAIL for copies and one for near copies across the split when they are more than training has, else one PASS.
+    """One FAIL for copies across the split, else for near copies, that are more than training has, else one PASS.
 
     Copies are counted on all rows; near copies of up to `SAMPLE` rows of the holdout, drawn by the seed, among up to
     `REFERENCE` rows of the training set.

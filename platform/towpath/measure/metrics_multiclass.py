@@ -124,8 +124,10 @@ def _calibration(sample: Classed, counts: Floats) -> float:
 
 def _require_two(sample: Classed) -> None:
     if len(sample.ranked) < 2:
+        only = int(sample.labels[0])
         raise BadInput(
-            f"All {sample.n} rows of the sample are of one class; ROC AUC needs two.",
+            f"All {sample.n} rows of the sample are of one class, at place {only}; ROC AUC needs two.",
+            value=only,
             hint="Widen the window or check the label.",
         )
 

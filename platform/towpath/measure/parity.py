@@ -36,10 +36,20 @@ class Reference:
     expected: Sequence[Answer | None]
     what: Sequence[str]
     holdout: int
+    scaled: bool = False
+    """Whether the answers are a regression's, whose differences are told in standard deviations."""
     scale: float = 1.0
-    """What a difference is divided by."""
+    """What a difference is divided by; 1 too where a regression gives every row the same answer."""
     width: int = 1
     """Numbers that a row is answered with."""
+
+    @property
+    def told(self) -> str:
+        """What is compared, and in which unit where that is not its own."""
+        if not self.scaled:
+            return "probabilities"
+        alike = len({str(one) for one in self.expected[: self.holdout]}) < 2
+        return "predictions" if alike else "predictions (in standard deviations of them)"
 
     @property
     def compared(self) -> str:
@@ -82,6 +92,7 @@ def reference(
         what=[*(f"holdout row {number}" for number in range(len(holdout))), *(one.what for one in odd)],
         holdout=len(holdout),
         width=width,
+        scaled=scaled,
         scale=(float(np.std(known)) or 1.0) if scaled and known else 1.0,
     )
 
@@ -120,7 +131,6 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
     worst = int(np.argmax(gaps)) if len(gaps) else 0
     gap = float(gaps[worst]) if len(gaps) else 0.0
     apart = int((gaps > tolerance).sum())
-    what = "probabilities" if truth.scale == 1.0 else "predictions (in standard deviations of them)"
     if not truth.holdout:
         outcome, reason = Outcome.INCONCLUSIVE, f"{runtime.kind}: there is no holdout row to compare on"
     elif apart:
@@ -131,7 +141,7 @@ def parity(runtime: Runtime, truth: Reference, *, tolerance: float) -> Finding:
         )
     else:
         outcome = Outcome.PASS
-        reason = f"{runtime.kind} gives scikit-learn's {what} within {gap:.1e} on {truth.compared}"
+        reason = f"{runtime.kind} gives scikit-learn's {truth.told} within {gap:.1e} on {truth.compared}"
     return Finding(
         code="register.parity",
         outcome=outcome,

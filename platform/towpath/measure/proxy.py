@@ -10,7 +10,6 @@ of rare values a leak, because leaving a row out moves its rate away from its la
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from towpath.core.errors import BadInput
-from towpath.core.evidence import Finding, Outcome
+from towpath.core.evidence import Finding
 from towpath.measure.metrics import Floats, plain_roc_auc
-from towpath.measure.verdicts import count, number, rounded
+from towpath.measure.proxy_findings import Strength, findings
+from towpath.measure.verdicts import count
 
 FOLDS = 5
 PARTS = 20
@@ -29,18 +29,8 @@ _MIN_OF_A_CLASS = 10
 _NUMERIC = {"integer", "floating", "mixed-integer-float", "decimal", "boolean"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alone:
-    """How well one column alone ranks the target, by which of its aspects, on how many rows."""
-
-    column: str
-    roc_auc: float
-    aspect: str
-    rows: int
-
-
-def strengths(inputs: pd.DataFrame, target: ArrayLike, *, seed: int = 0) -> tuple[Alone, ...]:
-    """Every column of `inputs` that has two or more distinct values, strongest first.
+def strengths(inputs: pd.DataFrame, target: ArrayLike, *, seed: int = 0) -> tuple[Strength, ...]:
+    """The ROC AUC of every column of `inputs` that has two or more distinct values, strongest first.
 
     `target`: 0 or 1 (n,). Raises `BadInput` for another length, other labels or one class.
     """
@@ -55,71 +45,19 @@ def strengths(inputs: pd.DataFrame, target: ArrayLike, *, seed: int = 0) -> tupl
         candidates = list(_aspects(inputs[name], truth.astype(np.float64), folds))
         if candidates:
             value, aspect, rows = max(candidates, key=lambda item: item[0])
-            found.append(Alone(column=str(name), roc_auc=value, aspect=aspect, rows=rows))
-    return tuple(sorted(found, key=lambda item: (-item.roc_auc, item.column)))
+            found.append(Strength(column=str(name), value=value, aspect=aspect, rows=rows))
+    return tuple(sorted(found, key=lambda item: (-item.value, item.column)))
 
 
-def target_proxy(inputs: pd.DataFrame, target: ArrayLike, *, bound: float, seed: int = 0) -> tuple[Finding, ...]:
-    """One FAIL for each model input that alone ranks the target better than `bound`, else one PASS naming the
-    strongest.
+def target_proxy(
+    inputs: pd.DataFrame, target: ArrayLike, *, bound: float, source: str, seed: int = 0
+) -> tuple[Finding, ...]:
+    """The findings of inputs that rank the target better than `bound`. Raises `BadInput` as `strengths` does.
 
-    INCONCLUSIVE when no input has two distinct values. Raises `BadInput` as `strengths` does.
+    `source`: the part of the data that the rows are.
     """
-    found = strengths(inputs, target, seed=seed)
-    if not found:
-        return (
-            Finding(
-                code="leakage.target_proxy",
-                outcome=Outcome.INCONCLUSIVE,
-                bound=f"<= {number(bound)}",
-                sample_size=len(inputs),
-                source="training set",
-                reason=f"None of {count(inputs.shape[1], 'model input')} has two distinct values, so none could be "
-                "judged.",
-            ),
-        )
-    guilty = [alone for alone in found if alone.roc_auc > bound]
-    if not guilty:
-        best = found[0]
-        return (
-            _finding(
-                best,
-                Outcome.PASS,
-                bound,
-                "",
-                f"The strongest of {count(len(found), 'model input')} alone is {best.column}, whose {best.aspect} "
-                "ranks the "
-                f"target with ROC AUC {number(best.roc_auc)} on {count(best.rows)}; more than {number(bound)} would be "
-                "too good "
-                "to be honest.",
-            ),
-        )
-    return tuple(
-        _finding(
-            alone,
-            Outcome.FAIL,
-            bound,
-            alone.column,
-            f"Column {alone.column} alone ranks the target with ROC AUC {number(alone.roc_auc)} (by its "
-            f"{alone.aspect}, on "
-            f"{count(alone.rows)}), over the bound {number(bound)}: it is likely the target in disguise, known only "
-            "afterwards.",
-        )
-        for alone in guilty
-    )
-
-
-def _finding(alone: Alone, outcome: Outcome, bound: float, subject: str, reason: str) -> Finding:
-    return Finding(
-        code="leakage.target_proxy",
-        outcome=outcome,
-        subject=subject,
-        measured=rounded(alone.roc_auc),
-        bound=f"<= {number(bound)}",
-        sample_size=alone.rows,
-        source="training set",
-        reason=reason,
-    )
+    found, what = strengths(inputs, target, seed=seed), "ranks the target with ROC AUC"
+    return findings(found, bound=bound, what=what, inputs=inputs.shape[1], rows=len(inputs), source=source)
 
 
 def _aspects(column: pd.Series[Any], truth: Floats, folds: NDArray[np.intp]) -> Iterator[tuple[float, str, int]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,23 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 
 from towpath.core.errors import BadInput
-from towpath.core.evidence import Finding, Outcome
 from towpath.measure.metrics import Floats
 from towpath.measure.proxy import FOLDS, PARTS, SHRINKAGE, as_numbers, codes_of, strengths
-from towpath.measure.verdicts import count, number, rounded
+from towpath.measure.proxy_findings import Strength
+from towpath.measure.verdicts import count
 
 MOST_CLASSES = 20
 _MIN_ROWS = 20  # below it a rank correlation may be luck
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strength:
-    """How much one column alone says of the target: by which of its aspects, on how many rows."""
-
-    column: str
-    value: float
-    aspect: str
-    rows: int
 
 
 def class_strengths(inputs: pd.DataFrame, target: ArrayLike, *, seed: int = 0) -> tuple[Strength, ...]:
@@ -47,8 +36,8 @@ def class_strengths(inputs: pd.DataFrame, target: ArrayLike, *, seed: int = 0) -
     aspects: dict[str, list[tuple[float, str, int]]] = defaultdict(list)
     for one in chosen:
         for alone in strengths(inputs, (truth == one).astype(np.int64), seed=seed):
-            found[alone.column].append(alone.roc_auc)
-            aspects[alone.column].append((alone.roc_auc, alone.aspect, alone.rows))
+            found[alone.column].append(alone.value)
+            aspects[alone.column].append((alone.value, alone.aspect, alone.rows))
     return _ranked(
         Strength(column=name, value=float(np.mean(values)), aspect=max(aspects[name])[1], rows=max(aspects[name])[2])
         for name, values in found.items()
@@ -106,48 +95,3 @@ def _explained(truth: Floats, codes: NDArray[np.intp], folds: NDArray[np.intp]) 
     rows, sums = rows_of.sum(axis=0) - rows_of, sums_of.sum(axis=0) - sums_of
     means = (sums + SHRINKAGE * mean) / (rows + SHRINKAGE)
     return max(0.0, 1 - float(((truth - means[folds, codes]) ** 2).sum() / ((truth - mean) ** 2).sum()))
-
-
-def findings(found: tuple[Strength, ...], *, bound: float, what: str, inputs: int, rows: int) -> tuple[Finding, ...]:
-    """One FAIL for each input that alone says more of the target than `bound`, else one PASS naming the strongest.
-
-    `what` is measured, as a sentence has it ("a ROC AUC"). INCONCLUSIVE when no input has two distinct values.
-    """
-    if not found:
-        reason = f"None of {count(inputs, 'model input')} has two distinct values, so none could be judged."
-        return (_finding(Outcome.INCONCLUSIVE, None, bound, "", rows, reason),)
-    guilty = [one for one in found if one.value > bound]
-    if not guilty:
-        best = found[0]
-        reason = (
-            f"The strongest of {count(len(found), 'model input')} alone is {best.column}, whose {best.aspect} reaches "
-            f"{what} of {number(best.value)} on {count(best.rows)}; more than {number(bound)} would be too good to be "
-            "honest."
-        )
-        return (_finding(Outcome.PASS, best.value, bound, "", best.rows, reason),)
-    return tuple(
-        _finding(
-            Outcome.FAIL,
-            one.value,
-            bound,
-            one.column,
-            one.rows,
-            f"Column {one.column} alone reaches {what} of {number(one.value)} (by its {one.aspect}, on "
-            f"{count(one.rows)}), over the bound {number(bound)}: it is likely the target in disguise, known only "
-            "afterwards.",
-        )
-        for one in guilty
-    )
-
-
-def _finding(outcome: Outcome, value: float | None, bound: float, subject: str, rows: int, reason: str) -> Finding:
-    return Finding(
-        code="leakage.target_proxy",
-        outcome=outcome,
-        subject=subject,
-        measured=None if value is None else rounded(value),
-        bound=f"<= {number(bound)}",
-        sample_size=rows,
-        source="training set",
-        reason=reason,
-    )

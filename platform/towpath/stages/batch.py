@@ -94,7 +94,7 @@ def _rows(block: pa.Table, columns: Sequence[str]) -> list[tuple[object, ...]]:
 
 
 def _predicted(runtime: Runtime, rows: Sequence[Sequence[object]], source: Path, before: int) -> list[float]:
-    """The rows' probabilities; the first row that is refused is named by its place in the file (from 1)."""
+    """The model's answer to each row; the first row that is refused is named by its place in the file (from 1)."""
     try:
         return runtime.predict(rows)
     except BadInput:

@@ -151,12 +151,13 @@ def _leakage(candidate: Candidate, judged: _Judged, work: Work) -> Sequence[Find
         known_at=leakage_gate.known_at(work.project.contracts, charter.features.request),
         seed=charter.training.seed,
     )
-    ranked = leakage_gate.ranked_rows(split)
+    ranked, source = leakage_gate.ranked_rows(split)
     return [
         *judging.target_proxy(
             ranked[judged.columns],
             judged.scoring.labels(ranked[split.target]),
             charter.gates,
+            source=source,
             seed=charter.training.seed,
         ),
         *leakage.future_feature(split.both),
@@ -169,9 +170,9 @@ def _leakage(candidate: Candidate, judged: _Judged, work: Work) -> Sequence[Find
 def _champion_scores(judged: _Judged) -> tuple[Scores | None, list[Finding]]:
     if judged.champion is None:
         return None, []
-    if judged.champion_scoring != judged.scoring:
-        task = judged.champion_scoring.task.value
-        return None, [_incomparable("task", f"the champion is a {task} model, so the two cannot be compared")]
+    unlike = judged.scoring.unlike(judged.champion_scoring)
+    if unlike is not None:
+        return None, [_incomparable(*unlike)]
     missing = [name for name in judged.champion_columns if name not in judged.holdout]
     if missing:
         why = f"the champion reads {', '.join(missing)}, which the candidate's features no longer hold"

@@ -45,7 +45,7 @@ class Binary:
         return np.array([labels.mean()])
 
     def strengths(self, inputs: pd.DataFrame, labels: NDArray[Any]) -> Sequence[tuple[str, float]]:
-        return [(one.column, one.roc_auc) for one in proxy.strengths(inputs, labels)]
+        return [(one.column, one.value) for one in proxy.strengths(inputs, labels)]
 
     def loss(self, labels: NDArray[Any], scores: Floats) -> float:
         clipped = np.clip(scores, 1e-12, 1 - 1e-12)

@@ -24,6 +24,7 @@ from towpath.measure import (
     plots_multiclass,
     plots_regression,
     proxy,
+    proxy_findings,
     proxy_tasks,
 )
 from towpath.measure.gates import Holdout
@@ -159,17 +160,21 @@ def _multiclass(asked: Asked, bounds: MulticlassGates, seed: int) -> Judged:
     return Judged(metrics=metrics, groups=found.groups, findings=found.findings, draw=draw)
 
 
-def target_proxy(inputs: pd.DataFrame, target: NDArray[Any], bounds: Bounds, *, seed: int) -> Sequence[Finding]:
-    """Whether one input alone says too much of the target."""
+def target_proxy(
+    inputs: pd.DataFrame, target: NDArray[Any], bounds: Bounds, *, source: str, seed: int
+) -> Sequence[Finding]:
+    """Whether one input alone says too much of the target. `source`: the part of the data that the rows are."""
+    given: dict[str, Any] = {"inputs": inputs.shape[1], "rows": len(inputs), "source": source}
     if isinstance(bounds, RegressionGates):
-        found, what = proxy_tasks.number_strengths(inputs, target, seed=seed), "a share of the target's variance"
-        bound = bounds.single_feature_r2
-        return proxy_tasks.findings(found, bound=bound, what=what, inputs=inputs.shape[1], rows=len(inputs))
+        found, what = (
+            proxy_tasks.number_strengths(inputs, target, seed=seed),
+            "reaches a share of the target's variance of",
+        )
+        return proxy_findings.findings(found, bound=bounds.single_feature_r2, what=what, **given)
     if isinstance(bounds, MulticlassGates):
-        found, what = proxy_tasks.class_strengths(inputs, target, seed=seed), "an average ROC AUC"
-        bound = bounds.single_feature_roc_auc
-        return proxy_tasks.findings(found, bound=bound, what=what, inputs=inputs.shape[1], rows=len(inputs))
-    return proxy.target_proxy(inputs, target, bound=bounds.single_feature_roc_auc, seed=seed)
+        found, what = proxy_tasks.class_strengths(inputs, target, seed=seed), "reaches an average ROC AUC of"
+        return proxy_findings.findings(found, bound=bounds.single_feature_roc_auc, what=what, **given)
+    return proxy.target_proxy(inputs, target, bound=bounds.single_feature_roc_auc, source=source, seed=seed)
 
 
 def losses(bounds: Bounds) -> Losses:
@@ -209,6 +214,11 @@ def performance(labels: ArrayLike, scores: ArrayLike, bounds: Bounds, *, seed: i
     if isinstance(bounds, MulticlassGates):
         return gates_multiclass.performance(labels, scores, bounds, seed=seed)
     return drift.performance(labels, scores, bounds, seed=seed)
+
+
+def new_classes(labels: pd.Series[Any], learnt: NDArray[np.bool_]) -> Sequence[Finding]:
+    """Whether labels (n,) are of classes that the model has not learnt, as `Scoring.learnt` says."""
+    return gates_multiclass.new_classes(labels[~learnt].tolist(), len(labels))
 
 
 def cheaper(labels: ArrayLike, scores: ArrayLike, main: Mapping[str, Any], bounds: Bounds, *, seed: int) -> Finding:

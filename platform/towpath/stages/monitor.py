@@ -56,12 +56,13 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
     work.progress.step("drift report")
     report = work.ports.drift.compare(reference_file, current_file, columns=columns, folder=folder)
     work.progress.step("performance")
+    labels = current[charter.training.target]
+    learnt = scoring.learnt(labels)
     findings = [
         *drift.findings(report, share=charter.monitoring.drift_share, rows=len(current)),
         judging.prediction_drift(judged, scoring.columns(scores), bound=charter.monitoring.prediction_distance),
-        *judging.performance(
-            scoring.labels(current[charter.training.target]), scores, charter.gates, seed=charter.training.seed
-        ),
+        *judging.performance(scoring.labels(labels[learnt]), scores[learnt], charter.gates, seed=charter.training.seed),
+        *judging.new_classes(labels, learnt),
         _quality(begun.candidate),
     ]
     entry = compose(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from towpath.core.task import Task
 from towpath.measure import targets
 
 Scores = NDArray[np.float64]
+_NAMED = 5  # classes, in a sentence
 _HINTS = {
     Task.BINARY: "fit must return a classifier of two classes, fitted on the rows that it was given.",
     Task.MULTICLASS: "fit must return a classifier of the target's classes, fitted on the rows that it was given.",
@@ -48,6 +49,17 @@ class Scoring:
         """Numbers that a row is answered with."""
         return len(self.classes) or 1
 
+    def unlike(self, champion: Scoring) -> tuple[str, str] | None:
+        """In what the champion's answers are others, and why they cannot be compared; None when they are alike."""
+        if champion.task is not self.task:
+            return "task", f"the champion is a {champion.task.value} model, so the two cannot be compared"
+        if champion.classes == self.classes:
+            return None
+        added = [str(one) for one in self.classes if one not in champion.classes]
+        removed = [str(one) for one in champion.classes if one not in self.classes]
+        moved = [f"{what} {_listed(names)}" for what, names in (("new", added), ("gone", removed)) if names]
+        return "classes", f"the classes are not the champion's ({'; '.join(moved)}), so the two cannot be compared"
+
     def labels(self, target: pd.Series[Any]) -> NDArray[Any]:
         """The labels (n,) as they are measured: of a multiclass target, each class's place.
 
@@ -59,13 +71,21 @@ class Scoring:
         plain = [targets.plain(value) for value in target]
         strange = sorted({str(value) for value in plain if value not in places})
         if strange:
+            were = "class was" if len(strange) == 1 else "classes were"
             raise BadInput(
-                f"{len(strange)} classes were not among the training rows, the first {strange[0]!r}.",
+                f"{len(strange)} {were} not among the training rows, the first {strange[0]!r}.",
                 value=strange[0],
                 valid=[str(one) for one in self.classes[:20]],
                 hint="Widen training.span, or merge rare classes in transforms/spine.sql.",
             )
         return np.array([places[value] for value in plain], dtype=np.intp)
+
+    def learnt(self, target: pd.Series[Any]) -> NDArray[np.bool_]:
+        """Rows (n,) that are not of a class which the training rows did not have; a missing label is of no class."""
+        if self.task is not Task.MULTICLASS:
+            return np.ones(len(target), dtype=np.bool_)
+        plain = [targets.plain(value) for value in target]
+        return np.array([value in self.classes for value in plain], dtype=np.bool_) | target.isna().to_numpy(dtype=bool)
 
     def require_fit(self, model: Any) -> None:
         """Raises `BadInput` for what is no fitted model of the task."""
@@ -103,7 +123,14 @@ class Scoring:
         """The probabilities in the order of `classes`; 0 for a class that the model has not seen."""
         known = [targets.plain(value) for value in model.classes_]
         if len(known) != chances.shape[1] or not set(known) <= set(self.classes):
-            raise BadInput(f"The project's {type(model).__name__} has the classes {known[:5]}.", hint=_HINTS[self.task])
+            kind, valid = type(model).__name__, [str(one) for one in self.classes[:20]]
+            strange = [str(one) for one in known if one not in self.classes]
+            raise BadInput(
+                f"The project's {kind} has the classes {known[:5]}.",
+                value=strange[0] if strange else kind,
+                valid=valid,
+                hint=_HINTS[self.task],
+            )
         found = np.zeros((len(chances), len(self.classes)))
         found[:, [self.classes.index(one) for one in known]] = chances
         return found
@@ -140,3 +167,7 @@ class Scoring:
         if not np.isfinite(found).all():
             raise BadInput(f"The project's {kind} predicts nan or infinity.", value=kind, hint=hint)
         return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from towpath.core import digest as digests
-from towpath.core.errors import Denied, IntegrityError, NotFound, TowpathError
+from towpath.core.errors import Denied, IntegrityError, NotFound, OutOfOrder, TowpathError
 from towpath.core.evidence import Candidate, Entry, Finding, Incident, Outcome, Record, RecordKind, Subject
 from towpath.core.gates import Stage
 from towpath.core.masking import Masks
@@ -155,12 +155,12 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
         _require_one_number(current.candidate)
         found = approved(current.candidate)
     if rollout is None or found is None:
-        head.require_whole_for(ledger, _who(found, None, None))
+        head.require_whole_for(ledger, shown(found))
         return Servable(champion=found)
     try:
         require_decided(ledger, rollout)
     except IntegrityError as error:
-        head.require_whole_for(ledger, _who(found, None, None))
+        head.require_whole_for(ledger, shown(found))
         forged = Denied(error.message, value=rollout.rollout_id, hint=error.hint)
         return Servable(champion=found, refused=(Refused(candidate=rollout.challenger.candidate, error=forged),))
     promoted = _promoted(ledger, project)
@@ -173,7 +173,7 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
             contenders.append(None)
             refused.append(Refused(candidate=contender.candidate, error=error))
     incumbent, challenger = contenders
-    head.require_whole_for(ledger, _who(found, incumbent, challenger))
+    head.require_whole_for(ledger, shown(found, incumbent, challenger))
     return Servable(
         champion=found,
         rollout=rollout if incumbent is not None else None,
@@ -199,7 +199,7 @@ def standing_before(ledger: Ledger, project: str) -> Iterator[Approved]:
             candidate = candidate_of(ledger, project, str(record.body["digest"]))
             _require_one_number(candidate)
             before = approved(candidate)
-        except Denied:
+        except (Denied, NotFound, OutOfOrder):  # it was not agreed to, or its chain is not in the record
             continue
         yield before
 
@@ -216,8 +216,11 @@ def _require_one_number(candidate: Candidate) -> None:
         )
 
 
-def _who(*approved: Approved | None) -> tuple[str | None, ...]:
-    return tuple(one.digest if one is not None else None for one in approved)
+def shown(
+    champion: Approved | None, incumbent: Approved | None = None, challenger: Approved | None = None
+) -> tuple[str | None, ...]:
+    """Who is to serve, as `Head.require_whole_for` compares it."""
+    return tuple(one.digest if one is not None else None for one in (champion, incumbent, challenger))
 
 
 def approved(candidate: Candidate) -> Approved:
