@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from towpath.core.draft_names import unused
 from towpath.core.profile import LISTED, NUMBERS, ColumnProfile, TableProfile, Value
 from towpath.core.promises import LogicalType
 
@@ -61,8 +62,10 @@ class DuckdbProfiles:
             database.execute("SET threads = 1")
             total = int(_row(database, "SELECT count(*) FROM rows_")[0])
             every = max(1, -(-total // rows))
-            numbered = "SELECT *, row_number() OVER () AS place_ FROM rows_"
-            kept = f"SELECT * EXCLUDE (place_) FROM ({numbered}) WHERE place_ % {every} = 0"
+            columns = [str(row[0]) for row in database.execute("DESCRIBE rows_").fetchall()]
+            place = _name(unused("place", columns))
+            numbered = f"SELECT *, row_number() OVER () AS {place} FROM rows_"
+            kept = f"SELECT * EXCLUDE ({place}) FROM ({numbered}) WHERE {place} % {every} = 0"
             database.execute(f"COPY ({kept}) TO {_text(str(target))} (FORMAT parquet, COMPRESSION zstd)")
 
 

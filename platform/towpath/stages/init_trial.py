@@ -11,6 +11,7 @@ task's: `init_trial_binary`, `init_trial_multiclass`, `init_trial_regression`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -241,7 +242,7 @@ def _slice(kind: Kind, name: str, holdout: Rows, measured: Measured, groups: pd.
         if kind.measurable(measured.labels[drawn])
     ]
     told = " # DECIDE: no column has few enough values; name one whose groups matter" if name == ALL_ROWS else ""
-    return f"  - {{by: {name}, minRows: {MIN_ROWS}, {kind.group_bound(ends, measured)}}}{told}"
+    return f"  - {{by: {json.dumps(name)}, minRows: {MIN_ROWS}, {kind.group_bound(ends, measured)}}}{told}"
 
 
 def _warning(kind: Kind, measured: Measured) -> str:
