@@ -92,6 +92,7 @@ def _document(drafted: Drafted) -> dict[str, Any]:
         "written": list(kept.written),
         "proposed": list(kept.proposed),
         "unchanged": list(kept.same),
+        "waiting": list(kept.waiting),
         "changes": [
             {"class": one.impact.value, "where": one.where, "what": one.what, "why": one.reason}
             for one in (kept.change.changes if kept.change else ())
@@ -115,6 +116,8 @@ def _print(drafted: Drafted, folder: Path) -> None:
         console.print(f"written   {folder / place}", soft_wrap=True)
     for place in kept.proposed:
         console.print(f"proposed  {folder / place}", soft_wrap=True)
+    for place in kept.waiting:
+        console.print(f"waiting   {folder / place}", soft_wrap=True)
     if kept.change is not None:
         changes = output.table("class", "where", "what", "why")
         for change in kept.change.changes:
@@ -157,6 +160,11 @@ def _next(drafted: Drafted, folder: Path) -> str:
     place = shlex.quote(str(folder))
     if drafted.kept.proposed:
         return f"Nothing was overwritten. Compare, take over what you want, and then: towpath run {place}"
+    if drafted.kept.waiting:
+        return (
+            "The draft says nothing new, but earlier proposals lie there still. Take them over or delete them, and "
+            f"then: towpath run {place}"
+        )
     if not drafted.kept.written:
         return f"The draft says nothing new; nothing was written. Next: towpath run {place}"
     return f"Look for DECIDE in {place}. Next: towpath run {place}{_served(drafted.plan.target.task)}"

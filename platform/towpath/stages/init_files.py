@@ -105,7 +105,7 @@ def declarations(
         "owner": owner.name,
         "email": owner.email,
         "uri": uri,
-        "contract": contract_file(plan),
+        "contract": contract_file(plan.asked.table),
         "service": service_name(plan),
         "row_id": row_id(plan),
         "purpose": _purpose(plan),
@@ -120,7 +120,7 @@ def declarations(
     }
     return {
         "charter.yaml": _rendered("charter.yaml", given),
-        contract_file(plan): _rendered("contract.odcs.yaml", given),
+        contract_file(plan.asked.table): _rendered("contract.odcs.yaml", given),
         "train.py": training_code(plan),
     }
 
@@ -129,8 +129,8 @@ def training_code(plan: Plan) -> str:
     return _rendered("train.py", {"estimator": _ESTIMATORS[plan.target.task]})
 
 
-def contract_file(plan: Plan) -> str:
-    return f"{CONTRACTS}/{plan.asked.table}.odcs.yaml"
+def contract_file(table: str) -> str:
+    return f"{CONTRACTS}/{table}.odcs.yaml"
 
 
 def service_name(plan: Plan) -> str:
