@@ -131,6 +131,8 @@ def _print(drafted: Drafted, folder: Path) -> None:
 
 def _told(drafted: Drafted) -> list[str]:
     """What the draft costs, in sentences."""
+    from towpath.core.draft import MOST_LOOKED_UP
+
     plan = drafted.plan
     lines = []
     if plan.target.positive is not None:
@@ -145,6 +147,11 @@ def _told(drafted: Drafted) -> list[str]:
         lines.append(
             "Without --key rows are told apart by their content, and all columns come with the request: nothing can be "
             "looked up, and a row that changes is another row."
+        )
+    if plan.too_many:
+        lines.append(
+            f"--key names each row, but {plan.rows:,} rows of {len(plan.inputs):,} inputs are more than "
+            f"{MOST_LOOKED_UP:,} values: nothing is looked up by it, and all columns come with the request."
         )
     if plan.time is None:
         lines.append(

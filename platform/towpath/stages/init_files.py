@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from towpath.core import draft_split
 from towpath.core.checks_sql import quoted
-from towpath.core.draft import Plan, Shape
+from towpath.core.draft import MOST_LOOKED_UP, Plan, Shape
 from towpath.core.draft_columns import DraftColumn, Role
 from towpath.core.draft_contract import properties
 from towpath.core.draft_names import unused
@@ -58,6 +58,7 @@ def repository(plan: Plan, split: Split, *, owner: Owner, slices: Sequence[str])
     rows_before, hours_between = _history(plan)
     given = {
         "plan": plan,
+        "most_looked_up": MOST_LOOKED_UP,
         "split": split,
         "view": view,
         "entity": f"{plan.key.name}_entity" if plan.key else "",
