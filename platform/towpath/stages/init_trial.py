@@ -27,7 +27,7 @@ from towpath.core.errors import BadInput
 from towpath.core.task import Task
 from towpath.measure.slices import labelled
 from towpath.stages.init_files import ALL_ROWS, Bounds
-from towpath.stages.init_rows import Floats, Rows
+from towpath.stages.init_rows import MOST_GROUPS, Floats, Rows
 from towpath.stages.scoring import Scoring
 
 DRAWS = 40
@@ -35,7 +35,6 @@ FOLDS = 4
 RESAMPLES = 60
 _ROWS = 4_000  # of the training rows are enough for bounds
 _MANY_OUTPUTS = 100  # columns times classes; of more, one parameter set is tried: a fold takes seconds
-_MOST_GROUPS = 12
 _MOST_SLICES = 2
 
 Fit = Callable[..., Any]
@@ -110,7 +109,7 @@ def judged_by(kind: Kind, holdout: Rows) -> list[str]:
     found = [
         name
         for name in holdout.groups.columns
-        if name != ALL_ROWS and holdout.groups[name].nunique() <= _MOST_GROUPS and _judgeable(kind, holdout, name)
+        if name != ALL_ROWS and holdout.groups[name].nunique() <= MOST_GROUPS and _judgeable(kind, holdout, name)
     ]
     return found[:_MOST_SLICES] or [ALL_ROWS]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from towpath.core.task import Task
+from towpath.core.task_bounds import RegressionGates
 from towpath.measure import metrics_regression as metrics
 from towpath.measure import proxy_tasks
 from towpath.stages.init_bounds import above, below, ceiling, honest, latency, significant, size_above, written
@@ -19,7 +20,7 @@ from towpath.stages.init_rows import Floats
 from towpath.stages.init_trial import RESAMPLES, Measured
 from towpath.stages.scoring import Scoring
 
-_HONEST = 0.97  # the charter's own default
+_HONEST: float = RegressionGates.model_fields["single_feature_r2"].default
 
 
 @dataclass(frozen=True)
