@@ -270,7 +270,7 @@ def test_no_row_before_the_instant_is_an_empty_snapshot(reader: Reader) -> None:
         (
             {"flights.csv": FLIGHTS},
             "flihgts.csv",
-            ["no 'flihgts.csv'", "Did you mean flights.csv?", "charter's folder"],
+            ["no 'flihgts.csv'", "Did you mean flights.csv?", "Paths are relative to ", "/project."],
         ),
         ({"data/flights.csv": FLIGHTS}, "dta/flights.csv", ["has no 'dta'", "Did you mean data?"]),
         ({"data/a.csv": FLIGHTS}, "data/*.parquet", ["no file to read in 'data/*.parquet'"]),

@@ -65,6 +65,83 @@ def test_a_column_that_is_gone_breaks_and_one_of_their_own_stays() -> None:
     assert change.changes[0].where == "schema[people].city"
 
 
+def merged(theirs: dict[str, Any], before: dict[str, Any], drafted: dict[str, Any]) -> dict[str, Any] | None:
+    found = proposed(parse(theirs, origin="theirs"), theirs, before=before, drafted=drafted)
+    return None if found is None else yaml.safe_load(found[0])
+
+
+def columns(document: dict[str, Any] | None) -> list[dict[str, Any]]:
+    assert document is not None
+    return document["schema"][0]["properties"]
+
+
+def seen(column: dict[str, Any], words: str, **more: Any) -> dict[str, Any]:
+    return {**column, "description": f"Seen: {words}.", **more}
+
+
+def listed(*values: str, severity: str = "warning") -> dict[str, Any]:
+    return {
+        "id": "city-listed",
+        "metric": "invalidValues",
+        "arguments": {"validValues": list(values)},
+        "mustBe": 0,
+        "severity": severity,
+        "description": f"{len(values)} values that were seen.",
+    }
+
+
+def test_other_values_of_a_column_alone_are_no_news() -> None:
+    own = {"classification": "restricted", "logicalTypeOptions": {"minimum": 0}}
+    theirs = contract(seen(AGE, "1 to 90", **own), version="1.4.0")
+    assert merged(theirs, contract(seen(AGE, "1 to 90")), contract(seen(AGE, "0 to 97"))) is None
+
+
+def test_the_draft_wins_key_by_key() -> None:
+    own = {"classification": "restricted", "logicalTypeOptions": {"timezone": False, "minimum": "2020-01-01T00:00:00"}}
+    at = {"name": "at", "logicalType": "timestamp", "required": True}
+    theirs = contract(seen(at, "a", **own), version="1.4.0")
+    before = contract(seen(at, "a", logicalTypeOptions={"timezone": False}))
+    drafted = contract(seen({**at, "required": False}, "b", logicalTypeOptions={"timezone": True}))
+    (found,) = columns(merged(theirs, before, drafted))
+    assert found == seen(
+        {**at, "required": False},
+        "b",
+        classification="restricted",
+        logicalTypeOptions={"timezone": True, "minimum": "2020-01-01T00:00:00"},
+    )
+
+
+def test_a_persons_own_words_of_a_column_stay() -> None:
+    theirs = contract(seen(AGE, "1 to 90", description="In years."))
+    before, drafted = contract(seen(AGE, "1 to 90")), contract(seen({**AGE, "required": False}, "0 to 97"))
+    assert columns(merged(theirs, before, drafted)) == [{**AGE, "required": False, "description": "In years."}]
+
+
+def test_a_rule_that_a_person_changed_keeps_what_they_said() -> None:
+    own = {"id": "mine", "metric": "nullValues", "mustBe": 0}
+    theirs = contract({**CITY, "quality": [own, listed("Oslo", "Bergen", "elsewhere", severity="error")]})
+    before = contract({**CITY, "quality": [listed("Oslo", "Bergen")]})
+    drafted = contract({**CITY, "quality": [listed("Oslo", "Tromsø")]})
+    (found,) = columns(merged(theirs, before, drafted))
+    assert found["quality"][0] == own
+    assert found["quality"][1]["severity"] == "error"
+    assert found["quality"][1]["arguments"]["validValues"] == ["Oslo", "elsewhere", "Tromsø"]
+
+
+def test_a_table_of_their_own_stays_and_a_column_that_they_deleted_stays_away() -> None:
+    own = {"name": "cities", "properties": [CITY]}
+    theirs = contract(AGE)
+    theirs["schema"].append(own)
+    before, drafted = contract(AGE, seen(CITY, "2 distinct")), contract(AGE, seen(CITY, "3 distinct"))
+    assert merged(theirs, before, drafted) is None
+    news = merged(theirs, before, contract(AGE, seen(CITY, "3 distinct"), {"name": "height", "logicalType": "number"}))
+    assert [column["name"] for column in columns(news)] == ["age", "height"]
+    assert news is not None
+    assert news["schema"][1] == own
+    back = merged(theirs, before, contract(AGE, seen(CITY, "3 distinct", required=True)))
+    assert [column["name"] for column in columns(back)] == ["age", "city"]
+
+
 @pytest.mark.slow
 def test_edits_are_never_overwritten(cli: Cli, place: Path) -> None:
     frame = tables.passengers(400)

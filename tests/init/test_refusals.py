@@ -142,3 +142,11 @@ def test_a_folder_of_something_else_is_left_alone(cli: Cli, place: Path) -> None
     assert ran.code == 2
     assert "is not empty and holds no project" in " ".join(ran.err.split())
     assert [item.name for item in (place / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_nothing_to_learn_says_what_could_be_learnt(people: tuple[Path, TableProfile]) -> None:
+    asked = Asked(project="mine", table="people", target="one")
+    with pytest.raises(BadInput) as raised:
+        plan(asked, people[1], keys=None)
+    assert raised.value.valid == tuple(name for name in good().columns if name != "one")
+    assert raised.value.hint.startswith("Name a column whose value differs")

@@ -13,7 +13,7 @@ from init import tables
 from towpath.adapters.profile_duckdb import DuckdbProfiles
 from towpath.core.draft_target import target
 from towpath.core.task import Task
-from towpath.stages.init_bounds import above, below, honest, size_above, written
+from towpath.stages.init_bounds import above, below, honest, of_classes, size_above, written
 
 ROWS = 210
 
@@ -103,3 +103,18 @@ def test_several_classes_are_drafted_with_what_cannot_be_done_with_them(cli: Cli
     charter = (place / "mine/charter.yaml").read_text(encoding="utf-8")
     assert "task: multiclass" in charter
     assert "serving:" not in charter
+
+
+def test_a_classifier_is_held_to_the_worst_of_its_draws_or_half_way_to_no_model() -> None:
+    ends = np.array([[0.8125, 0.25, 0.125, 0.1], [0.75, 0.5, 0.25, 0.1]])
+    told = {"logLoss": "no model has 0.690"}
+    given = {"roc_auc": 0.875, "log_loss": 0.25, "nothing": 0.69, "told": told, "strongest": "0.97", "columns": 60}
+    assert of_classes(ends, **given) == [
+        "rocAuc: 0.68",
+        "logLoss: 0.63 # no model has 0.690",
+        "calibration: 0.32",
+        "baselineLogLossGain: 0.0",
+        "champion: {rocAucMargin: 0.13, logLossMargin: 0.25}",
+        "latencyMs: 300",
+        "singleFeatureRocAuc: 0.97",
+    ]

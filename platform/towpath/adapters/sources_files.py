@@ -47,7 +47,7 @@ def find_files(uri: str, base: Path) -> list[DataFile]:
         found = (Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 the glob may be absolute
         files = _data_files(found, root=_literal_part(path), base=base)
     else:
-        raise _missing(uri, path)
+        raise _missing(uri, path, base)
     kept = chosen(files, name=uri)
     for file in kept:
         _require_readable(file)
@@ -132,7 +132,7 @@ def _literal_part(path: Path) -> Path:
     return Path(*parts[:first])
 
 
-def _missing(uri: str, path: Path) -> BadInput:
+def _missing(uri: str, path: Path, base: Path) -> BadInput:
     folder = next(parent for parent in path.parents if parent.is_dir())
     missing = path.relative_to(folder).parts[0]
     alike = near(missing, [entry.name for entry in folder.iterdir()])
@@ -140,7 +140,7 @@ def _missing(uri: str, path: Path) -> BadInput:
     return BadInput(
         f"There is no file or folder {uri!r}: {folder} has no {missing!r}.{meant}",
         value=uri,
-        hint="Paths are relative to the charter's folder.",
+        hint=f"Paths are relative to {base}.",
     )
 
 

@@ -75,7 +75,7 @@ def _sqlite(url: sa.URL, table: str, base: Path) -> SqlSource:
         raise BadInput(
             f"There is no SQLite file {url.database!r} in {base}.{meant}",
             value=url.database,
-            hint=f"Paths are relative to the charter's folder. {_FORM}",
+            hint=f"Paths are relative to {base}. {_FORM}",
         )
     read_only = sa.URL.create("sqlite+pysqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
     return SqlSource(

@@ -92,6 +92,7 @@ def _document(drafted: Drafted) -> dict[str, Any]:
         "written": list(kept.written),
         "proposed": list(kept.proposed),
         "unchanged": list(kept.same),
+        "waiting": list(kept.waiting),
         "changes": [
             {"class": one.impact.value, "where": one.where, "what": one.what, "why": one.reason}
             for one in (kept.change.changes if kept.change else ())
@@ -115,6 +116,8 @@ def _print(drafted: Drafted, folder: Path) -> None:
         console.print(f"written   {folder / place}", soft_wrap=True)
     for place in kept.proposed:
         console.print(f"proposed  {folder / place}", soft_wrap=True)
+    for place in kept.waiting:
+        console.print(f"waiting   {folder / place}", soft_wrap=True)
     if kept.change is not None:
         changes = output.table("class", "where", "what", "why")
         for change in kept.change.changes:
@@ -128,6 +131,8 @@ def _print(drafted: Drafted, folder: Path) -> None:
 
 def _told(drafted: Drafted) -> list[str]:
     """What the draft costs, in sentences."""
+    from towpath.core.draft import MOST_LOOKED_UP
+
     plan = drafted.plan
     lines = []
     if plan.target.positive is not None:
@@ -143,6 +148,11 @@ def _told(drafted: Drafted) -> list[str]:
             "Without --key rows are told apart by their content, and all columns come with the request: nothing can be "
             "looked up, and a row that changes is another row."
         )
+    if plan.too_many:
+        lines.append(
+            f"--key names each row, but {plan.rows:,} rows of {len(plan.inputs):,} inputs are more than "
+            f"{MOST_LOOKED_UP:,} values: nothing is looked up by it, and all columns come with the request."
+        )
     if plan.time is None:
         lines.append(
             "Without --time rows are held out by their content, not the newest: how the model ages, what was known "
@@ -157,6 +167,11 @@ def _next(drafted: Drafted, folder: Path) -> str:
     place = shlex.quote(str(folder))
     if drafted.kept.proposed:
         return f"Nothing was overwritten. Compare, take over what you want, and then: towpath run {place}"
+    if drafted.kept.waiting:
+        return (
+            "The draft says nothing new, but earlier proposals lie there still. Take them over or delete them, and "
+            f"then: towpath run {place}"
+        )
     if not drafted.kept.written:
         return f"The draft says nothing new; nothing was written. Next: towpath run {place}"
     return f"Look for DECIDE in {place}. Next: towpath run {place}{_served(drafted.plan.target.task)}"

@@ -22,7 +22,7 @@ from towpath.core.errors import BadInput
 from towpath.core.profile import TIMES, ColumnProfile, TableProfile
 from towpath.core.promises import LogicalType
 
-_VIEW_VALUES = 3_000_000  # more are not copied into an online store one by one on a first try
+MOST_LOOKED_UP = 3_000_000  # values; more are not copied into an online store one by one on a first try
 _TRAINED_ROWS = 400_000  # of more, one in so many is kept by its content
 _KEYS = (LogicalType.STRING, LogicalType.INTEGER)
 
@@ -91,6 +91,11 @@ class Plan:
         return self.of(Role.KEY)
 
     @property
+    def too_many(self) -> bool:
+        """Whether a key names each row, of which there are too many to look them up."""
+        return self.shape is Shape.ROWS and self.key is not None
+
+    @property
     def time(self) -> DraftColumn | None:
         return self.of(Role.TIME)
 
@@ -133,7 +138,7 @@ def plan(asked: Asked, table: TableProfile, *, keys: int | None) -> Plan:
 
     Raises `BadInput` for a target, key or time that cannot be one, and when no input is left.
     """
-    aim = target(table.columns[asked.target])
+    aim = target(table.columns[asked.target], valid=[one.name for one in table.columns.values() if one.distinct > 1])
     found = table.columns[asked.target]
     rarest = min(found.values.values()) if aim.classes else None
     share = share_held_out(found.filled - found.infinite, rarest, task=aim.task, table=asked.table)
@@ -151,7 +156,7 @@ def plan(asked: Asked, table: TableProfile, *, keys: int | None) -> Plan:
     if not inputs:
         raise _nothing_left(columns, asked)
     shape = _shape(asked, table, keys)
-    if shape is Shape.FACTS and table.rows * inputs > _VIEW_VALUES:
+    if shape is Shape.FACTS and table.rows * inputs > MOST_LOOKED_UP:
         shape = Shape.ROWS
     return Plan(
         asked=asked,

@@ -93,5 +93,5 @@ def _text(profile: ColumnProfile) -> tuple[Role, str]:
         others = profile.filled - profile.numeric
         return Role.MIXED, f"text, mostly numbers: {others:,} values that are none count as missing"
     if profile.distinct > max(_ALWAYS_CATEGORIES, _CATEGORIES * profile.filled):
-        return Role.LEFT_OUT, f"text of {profile.distinct:,} distinct values in {profile.filled:,} rows"
+        return Role.LEFT_OUT, f"text of {profile.counted} distinct values in {profile.filled:,} rows"
     return Role.CATEGORY, ""

@@ -49,7 +49,7 @@ def _seen(column: DraftColumn) -> str:
     if profile.kind in (*NUMBERS, *TIMES, LogicalType.TIME) and profile.low:
         said = f"Seen: {profile.low} to {profile.high}{empty}."
     else:
-        said = f"Seen: {profile.distinct:,} distinct values{empty}."
+        said = f"Seen: {profile.counted} distinct values{empty}."
     return said + (f" {column.why[0].upper()}{column.why[1:]}." if column.why else "")
 
 

@@ -39,6 +39,15 @@ def identifier(text: str, *, fallback: str) -> str:
     return found if found[0].isalpha() else f"{fallback.partition('_')[0]}_{found}"
 
 
+def unused(wanted: str, columns: Iterable[str]) -> str:
+    """`wanted`, or with a number behind it what no column is called; SQL does not tell case apart."""
+    taken = {column.casefold() for column in columns}
+    name, number = wanted, 2
+    while name.casefold() in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
 def identifiers(columns: Iterable[str]) -> dict[str, str]:
     """An identifier for each column, no two the same and none of them reserved."""
     found: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towpath.core.draft_split import MIN_OF_SEVERAL
@@ -48,12 +49,19 @@ class Target:
         return any(isinstance(one, str) for one in self.classes)
 
 
-def target(column: ColumnProfile) -> Target:
-    """Raises `BadInput` for a column of one value, of times, or of text that is no class."""
+def target(column: ColumnProfile, *, valid: Sequence[str] = ()) -> Target:
+    """What the column asks for. `valid`: columns that hold more than one value.
+
+    Raises `BadInput` for a column of one value, of times, or of text that is no class."""
     said = f"The target {column.name!r}"
     if column.distinct < 2:
         only = f"only the value {next(iter(column.values))!r}" if column.values else "no value"
-        raise BadInput(f"{said} holds {only}, so there is nothing to learn.", value=column.name)
+        raise BadInput(
+            f"{said} holds {only}, so there is nothing to learn.",
+            value=column.name,
+            valid=valid,
+            hint="Name a column whose value differs between rows, or add rows that ended otherwise.",
+        )
     if column.kind in (*TIMES, LogicalType.TIME) or column.kind in (None, LogicalType.OBJECT, LogicalType.ARRAY):
         raise BadInput(
             f"{said} is of type {column.native}; a target is a class or a number.",
@@ -77,7 +85,7 @@ def target(column: ColumnProfile) -> Target:
         )
     if not classes:
         raise BadInput(
-            f"{said} is text of {column.distinct:,} distinct values; classes are at most {LISTED}.",
+            f"{said} is text of {column.counted} distinct values; classes are at most {LISTED}.",
             value=column.name,
             hint="Name another column, or group its values in the file.",
         )

@@ -20,7 +20,7 @@ class ColumnProfile:
 
     `values`: every distinct value with its number of rows, the most frequent first; empty when there are more than
     `LISTED`. `low` and `high` are the least and greatest finite value as text. `numeric`: of a text column, the values
-    that read as numbers. `infinite`: numbers that are no finite number.
+    that read as numbers. `infinite`: numbers that are no finite number. `estimated`: whether `distinct` is an estimate.
     """
 
     name: str
@@ -30,6 +30,7 @@ class ColumnProfile:
     rows: int
     nulls: int
     distinct: int
+    estimated: bool = False
     values: Mapping[Value, int]
     low: str = ""
     high: str = ""
@@ -39,6 +40,11 @@ class ColumnProfile:
     @property
     def filled(self) -> int:
         return self.rows - self.nulls
+
+    @property
+    def counted(self) -> str:
+        """How many distinct values there are, in words."""
+        return f"about {self.distinct:,}" if self.estimated else f"{self.distinct:,}"
 
     @property
     def whole(self) -> bool:

@@ -18,7 +18,7 @@ from towpath.core.errors import BadInput
 from towpath.core.profile import TableProfile
 from towpath.core.task import Task
 from towpath.ports import Sources, TableProfiles, Transforms
-from towpath.stages.init_files import Owner, declarations, repository, training_code
+from towpath.stages.init_files import Owner, contract_file, declarations, repository, training_code
 from towpath.stages.init_keep import Kept, keep, require_project
 from towpath.stages.init_leaks import disguised, leaks
 from towpath.stages.init_rows import Sides, classes, sides
@@ -74,14 +74,14 @@ def init(wanted: Wanted, tools: Tools) -> Drafted:
             value=project,
             hint=f"For instance: {identifier(project, fallback='my_model')}.",
         )
-    require_project(wanted.folder, project)
+    table = table_name(wanted, project)
+    require_project(wanted.folder, project, contract=contract_file(table))
     with tempfile.TemporaryDirectory(prefix="towpath-init-") as name:
         scratch = Path(name)
         tools.told(f"reading {wanted.data}")
         file = tools.sources.snapshot(wanted.data, base=Path.cwd(), target=scratch / "table.parquet", until=None).file
         tools.told("looking at its columns")
         profile = tools.profiles.profile(file)
-        table = identifier(Path(wanted.data).stem, fallback=project.replace("-", "_"))
         asked = Asked(project=project, table=table, target=wanted.target, key=wanted.key, time=wanted.time)
         require_columns(asked, profile)
         drafted = plan(asked, profile, keys=_keys(asked, profile, file, tools))
@@ -133,7 +133,7 @@ def _tried(
         drafted,
         split,
         owner=tools.owner,
-        uri=_uri(wanted),
+        uri=data_uri(wanted),
         bounds=tried.bounds,
         sweep=sweep,
         min_rows=max(20, rows // 2) if small is not file else max(20, len(train.labels) // 2),
@@ -203,7 +203,23 @@ def _fit(drafted: Plan, scratch: Path) -> Any:
     return module.fit
 
 
-def _uri(wanted: Wanted) -> str:
-    """The data as the charter names it: relative to the project when both lie in one folder, else absolute."""
-    data, folder = Path(wanted.data).resolve(), wanted.folder.resolve()
+def table_name(wanted: Wanted, project: str) -> str:
+    """What the table is called: as the file, or as the database calls it."""
+    place, _, inside = wanted.data.partition("#") if "://" in wanted.data else (wanted.data, "", "")
+    return identifier(inside.rpartition(".")[2] or Path(place).stem, fallback=project.replace("-", "_"))
+
+
+def data_uri(wanted: Wanted) -> str:
+    """The data as the charter names it: files relative to the project when both lie in one folder, else absolute."""
+    scheme, there, rest = wanted.data.partition(":///")
+    if "://" not in wanted.data:
+        return _place(wanted.data, wanted.folder)
+    if not there or scheme.partition("+")[0] != "sqlite":
+        return wanted.data
+    file = rest.partition("#")[0].partition("?")[0]
+    return f"{scheme}:///{_place(file, wanted.folder)}{rest.removeprefix(file)}"
+
+
+def _place(file: str, folder: Path) -> str:
+    data, folder = Path(file).resolve(), folder.resolve()
     return Path(os.path.relpath(data, folder)).as_posix() if data.is_relative_to(folder.parent) else data.as_posix()

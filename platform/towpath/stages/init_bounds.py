@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from towpath.measure.metrics import Floats
+
 _DIGITS = 3
+_CALIBRATED = 0.1  # an error that few decisions notice
 
 
 def below(ends: ArrayLike) -> float:
@@ -57,6 +61,35 @@ def honest(default: float, strongest: float) -> str:
         return str(default)
     bound = min(0.999, round(1 - (1 - strongest) / 3, 4))
     return f"{max(bound, default)} # DECIDE: one column alone comes near; is it known at prediction?"
+
+
+def of_classes(
+    ends: Floats,
+    *,
+    roc_auc: float,
+    log_loss: float,
+    nothing: float,
+    told: Mapping[str, str],
+    strongest: str,
+    columns: int,
+) -> list[str]:
+    """The charter's gates of a classifier as lines of YAML, but for the slices.
+
+    `ends` (draws, 3 or more): of the ROC AUC the low, of log loss and calibration error the high. `nothing`: the log
+    loss of no model, in nats. `told`: comments, by gate. `strongest`: the bound of one input alone.
+    """
+    lows, losses, errors = ends[:, 0], ends[:, 1], ends[:, 2]
+    margins = [max(0.01, ceiling(margin)) for margin in (roc_auc - float(lows.min()), float(losses.max()) - log_loss)]
+    gates = {
+        "rocAuc": floor(min(below(lows), (roc_auc + 0.5) / 2)),
+        "logLoss": ceiling(max(above(losses), (log_loss + nothing) / 2)),
+        "calibration": min(1.0, ceiling(max(above(errors), _CALIBRATED))),
+        "baselineLogLossGain": 0.0,
+        "champion": f"{{rocAucMargin: {margins[0]}, logLossMargin: {margins[1]}}}",
+        "latencyMs": latency(columns),
+        "singleFeatureRocAuc": strongest,
+    }
+    return [f"{gate}: {bound}" + (f" # {told[gate]}" if gate in told else "") for gate, bound in gates.items()]
 
 
 def latency(columns: int) -> str:

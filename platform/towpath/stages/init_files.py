@@ -11,9 +11,11 @@ from typing import Any, Self
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from towpath.core import draft_split
-from towpath.core.draft import Plan, Shape
+from towpath.core.checks_sql import quoted
+from towpath.core.draft import MOST_LOOKED_UP, Plan, Shape
 from towpath.core.draft_columns import DraftColumn, Role
 from towpath.core.draft_contract import properties
+from towpath.core.draft_names import unused
 from towpath.core.draft_split import Split
 from towpath.core.profile import Value
 from towpath.core.promises import LogicalType
@@ -26,6 +28,8 @@ _ESTIMATORS = {
     Task.REGRESSION: "HistGradientBoostingRegressor",
 }
 ALL_ROWS = "all_rows"
+# Columns that only the drafted SQL sees, beside the table's own.
+_MADE = ("content_of_row", "is_held_out", "place_of_row", "number_of_row", "moment_of_row", "moment", "rows_then")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +55,10 @@ class Owner:
 def repository(plan: Plan, split: Split, *, owner: Owner, slices: Sequence[str]) -> dict[str, str]:
     """The feature repository's files, by their place in the project."""
     view = view_name(plan)
+    rows_before, hours_between = _history(plan)
     given = {
         "plan": plan,
+        "most_looked_up": MOST_LOOKED_UP,
         "split": split,
         "view": view,
         "entity": f"{plan.key.name}_entity" if plan.key else "",
@@ -63,7 +69,9 @@ def repository(plan: Plan, split: Split, *, owner: Owner, slices: Sequence[str])
         "fields": _fields(plan),
         "texts": any(column.is_text for column in plan.looked_up),
         "about": _about(plan),
-        "prefix": plan.key.name if plan.key else "",
+        "made": {name: unused(name, _columns(plan)) for name in _MADE},
+        "rows_before": rows_before,
+        "hours_between": hours_between,
         "told_apart": _told_apart(plan),
         "outcome": _outcome(plan),
         "finite": plan.target.task is Task.REGRESSION,
@@ -91,7 +99,6 @@ def declarations(
     bounds: Bounds,
     sweep: Sequence[Mapping[str, Any]],
     min_rows: int,
-    version: str = "1.0.0",
 ) -> dict[str, str]:
     """Charter, contract and training code, by their place in the project."""
     given = {
@@ -99,7 +106,7 @@ def declarations(
         "owner": owner.name,
         "email": owner.email,
         "uri": uri,
-        "contract": contract_file(plan),
+        "contract": contract_file(plan.asked.table),
         "service": service_name(plan),
         "row_id": row_id(plan),
         "purpose": _purpose(plan),
@@ -111,11 +118,10 @@ def declarations(
         "sweep": [dict(params) for params in sweep],
         "bounds": bounds,
         "properties": properties(plan),
-        "version": version,
     }
     return {
         "charter.yaml": _rendered("charter.yaml", given),
-        contract_file(plan): _rendered("contract.odcs.yaml", given),
+        contract_file(plan.asked.table): _rendered("contract.odcs.yaml", given),
         "train.py": training_code(plan),
     }
 
@@ -124,8 +130,8 @@ def training_code(plan: Plan) -> str:
     return _rendered("train.py", {"estimator": _ESTIMATORS[plan.target.task]})
 
 
-def contract_file(plan: Plan) -> str:
-    return f"{CONTRACTS}/{plan.asked.table}.odcs.yaml"
+def contract_file(table: str) -> str:
+    return f"{CONTRACTS}/{table}.odcs.yaml"
 
 
 def service_name(plan: Plan) -> str:
@@ -154,12 +160,26 @@ def _fields(plan: Plan) -> list[tuple[str, str, str]]:
     if plan.shape is Shape.ROWS:
         return [("schema_version", "Float64", "Version of what was agreed about the columns.")]
     if plan.shape is Shape.EVENTS:
-        assert plan.key is not None
+        rows_before, hours_between = _history(plan)
         return [
-            (f"{plan.key.name}_rows_before", "Float64", "Rows of this key so far."),
-            (f"{plan.key.name}_hours_between", "Float64", "Hours between its newest row and the one before."),
+            (rows_before, "Float64", "Rows of this key so far."),
+            (hours_between, "Float64", "Hours between its newest row and the one before."),
         ]
     return [(one.name, "String" if one.is_text else "Float64", _described(one)) for one in plan.looked_up]
+
+
+def _history(plan: Plan) -> tuple[str, str]:
+    """What the history's two fields are called: as no column is."""
+    prefix = plan.key.name if plan.key else "key"
+    rows_before, hours_between = (
+        unused(f"{prefix}_{wanted}", _columns(plan)) for wanted in ("rows_before", "hours_between")
+    )
+    return rows_before, hours_between
+
+
+def _columns(plan: Plan) -> list[str]:
+    """What the columns are called, as delivered and as features."""
+    return [name for column in plan.columns for name in (column.profile.name, column.name)]
 
 
 def _described(column: DraftColumn) -> str:
@@ -212,11 +232,6 @@ def _expression(column: DraftColumn) -> str:
     if column.role is Role.MIXED or column.profile.infinite:
         return f"CASE WHEN isfinite({cast}) THEN {cast} END"
     return f"CAST({name} AS DOUBLE)"
-
-
-def quoted(name: str) -> str:
-    """A name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(value: Value) -> str:

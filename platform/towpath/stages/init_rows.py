@@ -23,9 +23,9 @@ from towpath.measure.metrics import Floats
 from towpath.ports import Transforms, Window
 from towpath.stages.init_files import ALL_ROWS, Owner, repository, row_id, view_name
 
-__all__ = ["Floats", "Rows", "Sides", "classes", "sides"]
+__all__ = ["MOST_GROUPS", "Floats", "Rows", "Sides", "classes", "sides"]
 
-_MOST_GROUPS = 12
+MOST_GROUPS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def sides(drafted: Plan, split: Split, file: Path, scratch: Path, *, transforms:
 
 
 def _side(drafted: Plan, frame: pd.DataFrame) -> Rows:
-    few = [column.name for column in drafted.inputs if 2 <= column.profile.distinct <= _MOST_GROUPS]
+    few = [column.name for column in drafted.inputs if 2 <= column.profile.distinct <= MOST_GROUPS]
     texts = [column.name for column in drafted.inputs if column.role is Role.CATEGORY and column.name in few]
     labels = frame[drafted.label].to_numpy()
     if drafted.target.task is Task.MULTICLASS:

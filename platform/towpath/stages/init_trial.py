@@ -11,6 +11,7 @@ task's: `init_trial_binary`, `init_trial_multiclass`, `init_trial_regression`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from towpath.core.errors import BadInput
 from towpath.core.task import Task
 from towpath.measure.slices import labelled
 from towpath.stages.init_files import ALL_ROWS, Bounds
-from towpath.stages.init_rows import Floats, Rows
+from towpath.stages.init_rows import MOST_GROUPS, Floats, Rows
 from towpath.stages.scoring import Scoring
 
 DRAWS = 40
@@ -34,7 +35,6 @@ FOLDS = 4
 RESAMPLES = 60
 _ROWS = 4_000  # of the training rows are enough for bounds
 _MANY_OUTPUTS = 100  # columns times classes; of more, one parameter set is tried: a fold takes seconds
-_MOST_GROUPS = 12
 _MOST_SLICES = 2
 
 Fit = Callable[..., Any]
@@ -109,7 +109,7 @@ def judged_by(kind: Kind, holdout: Rows) -> list[str]:
     found = [
         name
         for name in holdout.groups.columns
-        if name != ALL_ROWS and holdout.groups[name].nunique() <= _MOST_GROUPS and _judgeable(kind, holdout, name)
+        if name != ALL_ROWS and holdout.groups[name].nunique() <= MOST_GROUPS and _judgeable(kind, holdout, name)
     ]
     return found[:_MOST_SLICES] or [ALL_ROWS]
 
@@ -241,7 +241,7 @@ def _slice(kind: Kind, name: str, holdout: Rows, measured: Measured, groups: pd.
         if kind.measurable(measured.labels[drawn])
     ]
     told = " # DECIDE: no column has few enough values; name one whose groups matter" if name == ALL_ROWS else ""
-    return f"  - {{by: {name}, minRows: {MIN_ROWS}, {kind.group_bound(ends, measured)}}}{told}"
+    return f"  - {{by: {json.dumps(name)}, minRows: {MIN_ROWS}, {kind.group_bound(ends, measured)}}}{told}"
 
 
 def _warning(kind: Kind, measured: Measured) -> str:

@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from towpath.core.charter import Gates
 from towpath.core.draft_split import MIN_CLASS
 from towpath.measure import metrics, proxy
-from towpath.stages.init_bounds import above, below, ceiling, floor, honest, latency
+from towpath.stages.init_bounds import below, floor, honest, of_classes
 from towpath.stages.init_files import Bounds
 from towpath.stages.init_rows import Floats
 from towpath.stages.init_trial import RESAMPLES, Measured
 from towpath.stages.scoring import Scoring
 
-_CALIBRATED = 0.1  # an error that few decisions notice
-_HONEST = 0.97  # the charter's own default
+_HONEST: float = Gates.model_fields["single_feature_roc_auc"].default
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,25 @@ class Binary:
         found = metrics.measure(measured.labels, measured.scores, resamples=RESAMPLES)
         base = float(measured.naive[0])
         nothing = -(base * math.log(base) + (1 - base) * math.log(1 - base))
-        lows, losses, errors = measured.ends[:, 0], measured.ends[:, 1], measured.ends[:, 2]
-        ranking = floor(min(below(lows), (found.roc_auc.value + 0.5) / 2))
-        loss = ceiling(max(above(losses), (found.log_loss.value + nothing) / 2))
-        margins = ceiling(float(found.roc_auc.value - lows.min())), ceiling(float(losses.max() - found.log_loss.value))
         told = (
             f"{measured.labels.size:,} training rows, each predicted by a model that did not see it: ROC AUC "
             f"{found.roc_auc.value:.3f}, log loss {found.log_loss.value:.3f}, calibration error "
             f"{found.calibration.value:.3f}."
         )
         return Bounds(
-            lines=[
-                f"rocAuc: {ranking}",
-                f"logLoss: {loss} # {self.no_model} has {nothing:.3f}",
-                f"calibration: {min(1.0, ceiling(max(above(errors), _CALIBRATED)))}",
-                f"baselineLogLossGain: 0.0 # better than {self.no_model}, beyond chance",
-                f"champion: {{rocAucMargin: {max(0.01, margins[0])}, logLossMargin: {max(0.01, margins[1])}}}",
-                f"latencyMs: {latency(measured.columns)} # of scikit-learn on one row; the gateway compiles the model",
-                f"singleFeatureRocAuc: {honest(_HONEST, measured.strongest)}",
-            ],
+            lines=of_classes(
+                measured.ends,
+                roc_auc=found.roc_auc.value,
+                log_loss=found.log_loss.value,
+                nothing=nothing,
+                told={
+                    "logLoss": f"{self.no_model} has {nothing:.3f}",
+                    "baselineLogLossGain": f"better than {self.no_model}, beyond chance",
+                    "latencyMs": "of scikit-learn on one row; the gateway compiles the model",
+                },
+                strongest=honest(_HONEST, measured.strongest),
+                columns=measured.columns,
+            ),
             told=[told],
             fallback=f"{round(base, 4)} # the share of class 1 among the training rows, answered when something fails",
         )

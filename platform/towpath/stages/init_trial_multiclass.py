@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from towpath.core.draft_split import MIN_CLASS
 from towpath.core.profile import Value
 from towpath.core.task import Task
+from towpath.core.task_bounds import MulticlassGates
 from towpath.measure import metrics_multiclass as metrics
 from towpath.measure import proxy_tasks
 from towpath.measure.metrics import estimated, resampled
 from towpath.measure.metrics_multiclass import Classed
-from towpath.stages.init_bounds import above, below, ceiling, floor, honest, latency
+from towpath.stages.init_bounds import above, ceiling, honest, of_classes
 from towpath.stages.init_files import Bounds
 from towpath.stages.init_rows import Floats
 from towpath.stages.init_trial import RESAMPLES, Measured
 from towpath.stages.scoring import Scoring
 
-_CALIBRATED = 0.1  # an error that few decisions notice
-_HONEST = 0.995  # the charter's own default
+_HONEST: float = MulticlassGates.model_fields["single_feature_roc_auc"].default
 
 
 @dataclass(frozen=True)
@@ -74,25 +74,27 @@ class Multiclass:
     def bounds(self, measured: Measured) -> Bounds:
         found = metrics.measure(measured.labels, measured.scores, resamples=RESAMPLES)
         nothing = self._nothing(measured)
-        lows, losses, errors = measured.ends[:, 0], measured.ends[:, 1], measured.ends[:, 2]
-        ranking = floor(min(below(lows), (found.roc_auc.value + 0.5) / 2))
-        loss = ceiling(max(above(losses), (found.log_loss.value + nothing) / 2))
-        margins = ceiling(float(found.roc_auc.value - lows.min())), ceiling(float(losses.max() - found.log_loss.value))
         told = (
             f"{measured.labels.size:,} training rows of {len(self.classes)} classes, each predicted by a model "
             f"that did not see it: ROC AUC {found.roc_auc.value:.3f}, log loss {found.log_loss.value:.3f}, accuracy "
             f"{found.accuracy.value:.3f}, calibration error {found.calibration.value:.3f}."
         )
         return Bounds(
-            lines=[
-                f"rocAuc: {ranking} # of each class against the rest, averaged over the classes",
-                f"logLoss: {loss} # {self.no_model} has {nothing:.3f}",
-                f"calibration: {min(1.0, ceiling(max(above(errors), _CALIBRATED)))} # of the most probable class",
-                f"baselineLogLossGain: 0.0 # better than {self.no_model}, beyond chance",
-                f"champion: {{rocAucMargin: {max(0.01, margins[0])}, logLossMargin: {max(0.01, margins[1])}}}",
-                f"latencyMs: {latency(measured.columns)} # of scikit-learn on one row",
-                f"singleFeatureRocAuc: {honest(_HONEST, measured.strongest)}",
-            ],
+            lines=of_classes(
+                measured.ends,
+                roc_auc=found.roc_auc.value,
+                log_loss=found.log_loss.value,
+                nothing=nothing,
+                told={
+                    "rocAuc": "of each class against the rest, averaged over the classes",
+                    "logLoss": f"{self.no_model} has {nothing:.3f}",
+                    "calibration": "of the most probable class",
+                    "baselineLogLossGain": f"better than {self.no_model}, beyond chance",
+                    "latencyMs": "of scikit-learn on one row",
+                },
+                strongest=honest(_HONEST, measured.strongest),
+                columns=measured.columns,
+            ),
             told=[told],
             fallback=None,
         )

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from towpath.core.task import Task
+from towpath.core.task_bounds import RegressionGates
 from towpath.measure import metrics_regression as metrics
 from towpath.measure import proxy_tasks
 from towpath.stages.init_bounds import above, below, ceiling, honest, latency, significant, size_above, written
@@ -19,7 +20,7 @@ from towpath.stages.init_rows import Floats
 from towpath.stages.init_trial import RESAMPLES, Measured
 from towpath.stages.scoring import Scoring
 
-_HONEST = 0.97  # the charter's own default
+_HONEST: float = RegressionGates.model_fields["single_feature_r2"].default
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Regression:
     scoring: Scoring = Scoring(task=Task.REGRESSION)  # noqa: RUF009  frozen
     no_model: str = "always predicting the training's mean"
 
-    def lacking(self, labels: NDArray[Any], *, least: int) -> str:
-        return "" if labels.size >= least and self.measurable(labels) else f"the target is {labels[0]:g} in all of them"
+    def lacking(self, labels: NDArray[Any], *, least: int) -> str:  # noqa: ARG002  other tasks need it
+        return "" if self.measurable(labels) else f"the target is {labels[0]:g} in all of them"
 
     def judgeable(self, labels: NDArray[Any]) -> bool:
         return labels.size > 0
