@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,22 +27,33 @@ def contract() -> None:
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The contract's file as it was.", show_default=False)],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The contract's file as it is to be.", show_default=False)],
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of",
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="The day on which the new contract comes, which decides on removal dates; today (UTC) when left out.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Say what each change of a contract means to its readers; refuse a version that is too low for them.
 
     Example: towpath contract diff flights-old.odcs.yaml flights.odcs.yaml
     """
-    from towpath import project
+    from towpath import project, wiring
     from towpath.core.contract_changes import compare
 
     (before, old_document), (after, new_document) = project.contract_file(old), project.contract_file(new)
-    found = compare(before, after, old_document, new_document)
+    day = (wiring.now() if as_of is None else as_of).date()
+    found = compare(before, after, old_document, new_document, as_of=day)
     if as_json:
         output.emit(
             {
                 "old": before.version,
                 "new": after.version,
+                "as_of": day.isoformat(),
                 "bump": found.bump.value,
                 "least": str(found.least),
                 "enough": found.enough,

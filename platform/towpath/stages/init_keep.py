@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -46,8 +47,10 @@ class _Done:
     why_not: str = ""
 
 
-def keep(folder: Path, files: Mapping[str, str]) -> Kept:
+def keep(folder: Path, files: Mapping[str, str], *, as_of: date) -> Kept:
     """Write the files that are not there, and propose those that differ from what is there and from the last draft.
+
+    `as_of` is the day on which a proposed contract would come.
 
     Raises `Unwritable`.
     """
@@ -55,7 +58,7 @@ def keep(folder: Path, files: Mapping[str, str]) -> Kept:
         before = _noted(folder)
         done = _Done()
         for place, text in files.items():
-            _one(folder, place, text, before.get(place), done)
+            _one(folder, place, text, before.get(place), done, as_of)
         for name in before:
             if name not in files and (folder / name).is_file():
                 done.same.append(name)
@@ -94,7 +97,7 @@ def require_project(folder: Path, name: str) -> None:
         )
 
 
-def _one(folder: Path, place: str, text: str, before: str | None, done: _Done) -> None:
+def _one(folder: Path, place: str, text: str, before: str | None, done: _Done, as_of: date) -> None:
     file = folder / place
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +107,7 @@ def _one(folder: Path, place: str, text: str, before: str | None, done: _Done) -
     if before == text or file.read_bytes() == text.encode():
         done.same.append(place)
         return
-    proposal = _contract(file, text, before, done) if place.endswith(".odcs.yaml") else text
+    proposal = _contract(file, text, before, done, as_of) if place.endswith(".odcs.yaml") else text
     if proposal is None:
         done.same.append(place)
         return
@@ -112,11 +115,12 @@ def _one(folder: Path, place: str, text: str, before: str | None, done: _Done) -
     done.proposed.append(place + PROPOSED)
 
 
-def _contract(file: Path, text: str, before: str | None, done: _Done) -> str | None:
+def _contract(file: Path, text: str, before: str | None, done: _Done, as_of: date) -> str | None:
     """The contract to propose; None when nothing changes. One that cannot be compared is proposed as drafted."""
     try:
         now, theirs = contract_file(file)
-        found = proposed(now, theirs, before=yaml.safe_load(before) if before else None, drafted=yaml.safe_load(text))
+        earlier = yaml.safe_load(before) if before else None
+        found = proposed(now, theirs, before=earlier, drafted=yaml.safe_load(text), as_of=as_of)
     except TowpathError as error:
         done.why_not = f"{file.name} as it is cannot be compared: {error}"
         return text
