@@ -129,7 +129,7 @@ GATES: dict[str, Gate] = _gates(
     Gate(
         code="data.deprecated",
         stage=Stage.VALIDATE,
-        asks="Is no column that the model reads past the date on which its contract removes it (until then: a warning)?",
+        asks="Is no column that the model reads past the date of its removal by contract (until then: a warning)?",
         mend="Leave the named column out of what reads it, or agree with its owner on a later `removalDate`.",
     ),
     Gate(
