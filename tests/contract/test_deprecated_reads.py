@@ -13,7 +13,7 @@ import yaml
 from cli.small_project import CHARTER, CONTRACT
 from towpath import project
 from towpath.adapters.duckdb_transforms import DuckdbTransforms
-from towpath.core.deprecations import CODE, Leaving, Reads, judged
+from towpath.core.deprecations import CODE, Leaving, Reads, judged, leaving
 from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.core.gates import GATES, Stage
 from towpath.ports import FeatureView
@@ -65,6 +65,7 @@ def asked(found: project.Project, *, on: date = date(2026, 1, 1), views: tuple[F
 def reads(found: project.Project, *views: FeatureView) -> Any:
     return deprecated.readers(
         found,
+        leaving(found.contracts),
         transforms=DuckdbTransforms(),
         features=Views(*views),  # type: ignore[arg-type]
         folder=Path(mkdtemp(dir=found.folder)),

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from towpath.core import digest as digests
 from towpath.core import names
-from towpath.core.deprecations import Leaving, Reads, leaving
+from towpath.core.deprecations import Leaving, Reads
 from towpath.core.errors import DeclarationError
 from towpath.ports import FeatureStore, FeatureView, Transforms, Window
 from towpath.project import Project
@@ -32,13 +32,19 @@ _NOTHING = f"SELECT {_EPOCH} AS {names.EVENT_TIME}, {_EPOCH} AS created_timestam
 _SPINE = "the spine"
 
 
-def readers(project: Project, *, transforms: Transforms, features: FeatureStore, folder: Path) -> dict[Leaving, Reads]:
-    """What reads each deprecated column of a project's sources; `folder` is an empty one to work in.
+def readers(
+    project: Project,
+    columns: Sequence[Leaving],
+    *,
+    transforms: Transforms,
+    features: FeatureStore,
+    folder: Path,
+) -> dict[Leaving, Reads]:
+    """What reads each of some columns of a project's sources; `folder` is an empty one to work in.
 
-    Raises `DeclarationError` for a feature repository that does not load, once a deprecated column is found to come
+    Raises `DeclarationError` for a feature repository that does not load, once one of the columns is found to come
     through the transforms with all the others.
     """
-    columns = leaving(project.contracts)
     if not columns:
         return {}
     trial = _Trial(project=project, transforms=transforms, features=features, folder=folder)

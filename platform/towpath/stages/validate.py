@@ -5,7 +5,7 @@ What the contracts are about to take away is looked for in what the model reads.
 
 from __future__ import annotations
 
-from towpath.core.deprecations import judged
+from towpath.core.deprecations import judged, leaving
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
 from towpath.stages import deprecated
@@ -16,8 +16,13 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
     """Check every dataset of the candidate against its contract, as seen from the as-of time."""
     contracts = work.project.contracts
     with work.scratch() as folder:
-        ports = work.ports
-        reads = deprecated.readers(work.project, transforms=ports.transforms, features=ports.features, folder=folder)
+        reads = deprecated.readers(
+            work.project,
+            leaving(contracts),
+            transforms=work.ports.transforms,
+            features=work.ports.features,
+            folder=folder,
+        )
     inputs = {f"contract/{table}": contract.digest for table, contract in contracts.items()}
     inputs |= deprecated.inputs(reads)
     begun = begin(Stage.VALIDATE, candidate, work, inputs)
