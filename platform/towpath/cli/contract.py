@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from towpath.cli import opening, options, output
+from towpath.cli import options, output
 from towpath.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def diff(
 
 def _consumers(folder: Path, columns: Sequence[tuple[str, str]]) -> tuple[Consumers, ...]:
     from towpath import project, wiring
+    from towpath.cli import opening
     from towpath.stages.consumers import consumers
 
     loaded, settings = project.load(folder), opening.settings()
