@@ -77,6 +77,7 @@ def test_the_consumers_of_changed_columns_are_listed(cli: Cli, place: Path) -> N
     assert "visits@2, visits@1" in shown.out
 
 
+@pytest.mark.slow
 def test_before_the_first_run_there_are_no_models_and_no_ledger_is_made(cli: Cli, place: Path) -> None:
     made(place, removal={}, facts=NAMED)
     changed(place)

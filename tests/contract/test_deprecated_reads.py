@@ -79,7 +79,6 @@ def view(*features: str) -> FeatureView:
 @pytest.mark.parametrize(("day", "severity", "says"), [
     (date(2026, 6, 29), Severity.WARNING, "may be gone from 2026-06-30 on (it is 2026-06-29)"),
     (date(2026, 6, 30), Severity.ERROR, "may be gone since 2026-06-30 (it is 2026-06-30)"),
-    (date(2027, 1, 1), Severity.ERROR, "may be gone since 2026-06-30"),
 ])  # fmt: skip
 def test_a_warning_becomes_a_refusal_on_the_day(tmp_path: Path, day: date, severity: Severity, says: str) -> None:
     found = made(tmp_path, removal={"email": "2026-06-30"}, facts=NAMED, more=NOTHING)
