@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from unit import shop
 Document = dict[str, Any]
 BREAKING, COMPATIBLE, METADATA = Impact.BREAKING, Impact.COMPATIBLE, Impact.METADATA
 PAGE = Path(__file__).parents[2] / "docs/reference/contract-changes.md"
+AS_OF = date(2026, 1, 1)
 _GONE = object()
 
 
@@ -32,7 +34,7 @@ class Case:
         old, new = base(), base()
         self.edit(old if self.back else new)
         contracts = [parse(one, origin="shop.yaml") for one in (old, new)]
-        return compare(*contracts, old, new)
+        return compare(*contracts, old, new, as_of=AS_OF)
 
 
 def base() -> Document:
@@ -49,6 +51,9 @@ def base() -> Document:
     next(one for one in document["schema"] if one["name"] == "orders")["properties"] += [
         {"name": "phone", "logicalType": "string", "customProperties": _masked("pseudonym")},
         {"name": "age", "logicalType": "integer", "customProperties": _masked({"bucket": 5})},
+        {**_column("gone"), "deprecated": True, "customProperties": _removed("2026-01-01")},
+        {**_column("going"), "deprecated": True, "customProperties": _removed("2026-06-30")},
+        {**_column("old"), "deprecated": True},
     ]
     shop.column(document, "orders", "amount").update(physicalType="DOUBLE", description="In euro.")
     shop.column(document, "orders", "size")["quality"][0]["name"] = "sizes"
@@ -57,6 +62,10 @@ def base() -> Document:
 
 def _masked(mask: Any) -> list[Document]:
     return [{"property": "mask", "value": mask}]
+
+
+def _removed(day: str) -> list[Document]:
+    return [{"property": "removalDate", "value": day}]
 
 
 def put(path: str, **values: Any) -> Callable[[Document], object]:
@@ -78,6 +87,16 @@ def add(path: str, item: Any, *, first: bool = False) -> Callable[[Document], ob
 
 def drop(path: str, at: int = 0) -> Callable[[Document], object]:
     return lambda document: _found(document, path).pop(at)
+
+
+def _without(name: str) -> Callable[[Document], object]:
+    """Removes a column of the orders."""
+
+    def edit(document: Document) -> None:
+        columns = _found(document, "orders/properties")
+        columns.remove(next(one for one in columns if one["name"] == name))
+
+    return edit
 
 
 def _found(document: Document, path: str) -> Any:
@@ -183,6 +202,24 @@ CASES: tuple[Case, ...] = (
            add("orders/properties", {"name": "fax", "logicalType": "string", "customProperties": _masked("drop")})),
     *_pair("A column is deprecated", f"{_O}.note.deprecated", _C, "A column is deprecated no longer", _C,
            put("orders/note", deprecated=True)),
+    Case(about="A deprecated column is removed on its removal date", where=f"{_O}.gone", impact=_C,
+         edit=_without("gone")),
+    Case(about="A deprecated column is removed before its removal date", where=f"{_O}.going", impact=_B,
+         edit=_without("going")),
+    Case(about="A deprecated column without a removal date is removed", where=f"{_O}.old", impact=_B,
+         edit=_without("old")),
+    Case(about="A deprecated column is dropped at ingestion on its removal date", where=f"{_O}.gone.mask", impact=_C,
+         edit=add("orders/gone/customProperties", _masked("drop")[0])),
+    Case(about="A deprecated column is dropped at ingestion before its removal date", where=f"{_O}.going.mask",
+         impact=_B, edit=add("orders/going/customProperties", _masked("drop")[0])),
+    *_pair("A deprecated column gets a removal date", f"{_O}.old.removalDate", _C, "A removal date is taken back", _C,
+           put("orders/old", customProperties=_removed("2026-03-31"))),
+    Case(about="A deprecated column gets a removal date that has come", where=f"{_O}.old.removalDate", impact=_B,
+         edit=put("orders/old", customProperties=_removed("2026-01-01"))),
+    *_pair("A removal date is moved on", f"{_O}.going.removalDate", _C, "A removal date is moved back", _B,
+           put("orders/going/customProperties/0", value="2026-09-30")),
+    Case(about="A removal date is moved back to a day that has come", where=f"{_O}.going.removalDate", impact=_B,
+         edit=put("orders/going/customProperties/0", value="2025-12-31")),
     Case(about="A table is deprecated", where=f"{_O}.deprecated", impact=_C, edit=put("orders", deprecated=True)),
     *_pair("A rule is removed", f"{_O}.note.quality[missingValues]", _B, "A rule is added", _C,
            drop("orders/note/quality")),
@@ -274,7 +311,8 @@ def written() -> str:
         "the data. *Breaking*: a promise is weaker, gone or another; the version needs a new major number. "
         "*Compatible*: a promise is stronger or new; a minor one. *Metadata*: words that promise nothing; a patch. "
         "What cannot be compared (two patterns, two queries) is breaking, and so is any other type: readers take "
-        "values for what they were. Each line below is a test."
+        "values for what they were. A deprecated column may go from the day that its custom property `removalDate` "
+        f"told its readers; the lines below are as of {AS_OF}. Each is a test."
     )
     return page("Changes of a contract", intro, table(["change", "where", "class", "bump", "why"], rows))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contract.matrix import CASES, PAGE, Case, base, written
+from contract.matrix import AS_OF, CASES, PAGE, Case, base, written
 from towpath.core.contract import parse
 from towpath.core.contract_changes import Impact, compare
 from towpath.core.contract_versions import Bump, Version
@@ -16,7 +16,7 @@ BUMPS = {Impact.BREAKING: Bump.MAJOR, Impact.COMPATIBLE: Bump.MINOR, Impact.META
 
 def compared(new: dict[str, object], old: dict[str, object] | None = None):  # type: ignore[no-untyped-def]
     old = old or base()
-    return compare(parse(old, origin="old.yaml"), parse(new, origin="new.yaml"), old, new)
+    return compare(parse(old, origin="old.yaml"), parse(new, origin="new.yaml"), old, new, as_of=AS_OF)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)

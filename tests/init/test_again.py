@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,20 @@ def contract(*columns: dict[str, Any], **header: Any) -> dict[str, Any]:
 
 AGE = {"name": "age", "logicalType": "integer", "required": True}
 CITY = {"name": "city", "logicalType": "string"}
+TODAY = date(2026, 1, 1)
 
 
 def test_a_draft_that_says_nothing_new_takes_nothing_back() -> None:
     theirs = contract({**AGE, "logicalTypeOptions": {"minimum": 0}}, CITY, version="1.4.0", team={"name": "census"})
     drafted = contract(AGE, CITY)
-    assert proposed(parse(theirs, origin="theirs"), theirs, before=drafted, drafted=drafted) is None
+    assert proposed(parse(theirs, origin="theirs"), theirs, before=drafted, drafted=drafted, as_of=TODAY) is None
 
 
 def test_only_what_the_data_changed_is_proposed() -> None:
     theirs = contract({**AGE, "logicalTypeOptions": {"minimum": 0}}, CITY, version="1.4.0", team={"name": "census"})
     before = contract(AGE, CITY)
     drafted = contract(AGE, {**CITY, "required": True}, {"name": "height", "logicalType": "number"})
-    found = proposed(parse(theirs, origin="theirs"), theirs, before=before, drafted=drafted)
+    found = proposed(parse(theirs, origin="theirs"), theirs, before=before, drafted=drafted, as_of=TODAY)
     assert found is not None
     text, change = found
     document = yaml.safe_load(text)
@@ -57,7 +59,9 @@ def test_only_what_the_data_changed_is_proposed() -> None:
 
 def test_a_column_that_is_gone_breaks_and_one_of_their_own_stays() -> None:
     theirs = contract(AGE, CITY, {"name": "income", "logicalType": "number"})
-    found = proposed(parse(theirs, origin="theirs"), theirs, before=contract(AGE, CITY), drafted=contract(AGE))
+    found = proposed(
+        parse(theirs, origin="theirs"), theirs, before=contract(AGE, CITY), drafted=contract(AGE), as_of=TODAY
+    )
     assert found is not None
     text, change = found
     assert [column["name"] for column in yaml.safe_load(text)["schema"][0]["properties"]] == ["age", "income"]

@@ -5,6 +5,7 @@ own words these custom properties are read:
 
 - `knownAt`, of a property or of a schema object (then for all its properties): the column that says when the value
   became known;
+- `removalDate`, of a deprecated property: the day from which it may be gone (`towpath.core.contract_deprecation`);
 - `mask`, of a property: what its values become before they are stored (`towpath.core.contract_masks`);
 - on a relationship an operator such as `mustBeLessThan` with `unit` (rows, percent): how many references may find no
   row;
@@ -28,6 +29,7 @@ from open_data_contract_standard.model import (
 
 from towpath.core import contract_masks, odcs
 from towpath.core import digest as digests
+from towpath.core.contract_deprecation import REMOVAL_DATE, removal_date
 from towpath.core.contract_limits import limits
 from towpath.core.contract_rules import bound, quarantine, rule, severity
 from towpath.core.odcs import Notes
@@ -199,7 +201,7 @@ def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> 
     except ValueError:
         notes.refuse(at, f"logicalType is {item.logicalType!r}.", value=item.logicalType, valid=LogicalType)
         return None
-    extras = notes.custom(at, item.customProperties, ("knownAt", "mask"))
+    extras = notes.custom(at, item.customProperties, ("knownAt", "mask", REMOVAL_DATE))
     clock = extras.get("knownAt", default_clock)
     if clock is not None and not (isinstance(clock, str) and clock):
         notes.refuse(at, f"knownAt is {clock!r}; it names a column.", value=clock)
@@ -218,6 +220,8 @@ def _column(item: SchemaProperty, at: str, default_clock: Any, notes: Notes) -> 
         known_at=str(clock) if clock else None,
         classification=item.classification,
         description=item.description or "",
+        deprecated=bool(item.deprecated),
+        removal_date=removal_date(item, extras, at, notes),
     )
 
 

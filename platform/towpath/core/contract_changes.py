@@ -2,16 +2,19 @@
 
 Breaking: a reader who relied on the old contract may fail or be misled, for a promise is weaker, gone or another.
 Compatible: a promise is stronger or new. Metadata: words that promise nothing. The stricter class where it cannot be
-told. A column's or a table's name is what readers call it, so another name is one thing gone and one new.
+told. A column's or a table's name is what readers call it, so another name is one thing gone and one new. A column that
+goes on or after the day that its readers were told goes as promised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from towpath.core import odcs
+from towpath.core.contract_changes_deprecation import announced, dates, left, removed
 from towpath.core.contract_changes_limits import limits
 from towpath.core.contract_changes_masks import masks
 from towpath.core.contract_changes_rules import references, rules, severities
@@ -50,14 +53,16 @@ class Comparison:
         return self.after >= self.least
 
 
-def compare(before: Contract, after: Contract, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
-    """Two contracts and the documents that they were read from.
+def compare(
+    before: Contract, after: Contract, old: Mapping[str, Any], new: Mapping[str, Any], *, as_of: date
+) -> Comparison:
+    """Two contracts and the documents that they were read from; `as_of` is the day on which the new one comes.
 
     Raises `DeclarationError` when a version is no semantic one.
     """
     versions = [Version.parse(one.version, where=one.origin or one.id) for one in (before, after)]
     old, new = odcs.plain(old), odcs.plain(new)
-    found = [*_contract(before, after), *_tables(before.tables, after.tables), *words(old, new)]
+    found = [*_contract(before, after), *_tables(before.tables, after.tables, as_of), *words(old, new)]
     if not found and {**old, "version": ""} != {**new, "version": ""}:
         found = [metadata("contract", "it is written in another way", "it promises the same")]
     rank = list(Impact)
@@ -80,26 +85,27 @@ def _contract(before: Contract, after: Contract) -> Iterator[Change]:
             yield compatible("status", what, "more is in force than before")
 
 
-def _tables(before: Mapping[str, Table], after: Mapping[str, Table]) -> Iterator[Change]:
+def _tables(before: Mapping[str, Table], after: Mapping[str, Table], as_of: date) -> Iterator[Change]:
     for name, table in before.items():
         if name not in after:
             yield breaking(f"schema[{name}]", "the table is gone", "who reads it finds it no more")
         else:
-            yield from _table(f"schema[{name}]", table, after[name])
+            yield from _table(f"schema[{name}]", table, after[name], as_of)
     for name in after:
         if name not in before:
             yield compatible(f"schema[{name}]", "the table is new", "nobody reads it yet")
 
 
-def _table(where: str, before: Table, after: Table) -> Iterator[Change]:
-    yield from masks(where, before, after)
+def _table(where: str, before: Table, after: Table, as_of: date) -> Iterator[Change]:
+    yield from masks(where, before, after, as_of)
     for name, column in before.columns.items():
         at = f"{where}.{name}"
         if name in after.masks and name not in after.columns:
             continue  # it is dropped
         if name not in after.columns:
-            yield breaking(at, "the column is gone", "who reads it finds it no more")
+            yield removed(at, "the column is gone", column, as_of)
         else:
+            yield from dates(f"{at}.removalDate", column, after.columns[name], as_of)
             yield from _column(at, column, after.columns[name])
     for name in after.columns:
         if name not in before.columns and name not in before.masks:
@@ -110,8 +116,9 @@ def _table(where: str, before: Table, after: Table) -> Iterator[Change]:
     if kept[0] != kept[1]:
         yield metadata(where, "its columns stand in another order", "readers name their columns")
     yield from _key(f"{where}.primaryKey", before.primary_key, after.primary_key)
-    yield from rules(f"{where}.quality", LogicalType.OBJECT, before.rules, after.rules)
-    yield from references(f"{where}.relationships", before.references, after.references)
+    gone = {name for name, one in before.columns.items() if name not in after.columns and announced(one, as_of)}
+    yield from rules(f"{where}.quality", LogicalType.OBJECT, left(before.rules, gone), after.rules)
+    yield from references(f"{where}.relationships", left(before.references, gone), after.references)
     yield from _freshness(f"{where}.freshness", before.freshness, after.freshness)
 
 

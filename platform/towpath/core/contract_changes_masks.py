@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
+from towpath.core.contract_changes_deprecation import removed
 from towpath.core.contract_changes_values import Change, breaking, compatible, metadata
 from towpath.core.masking import Mask, Method
 from towpath.core.promises import Table
 
 
-def masks(where: str, before: Table, after: Table) -> Iterator[Change]:
+def masks(where: str, before: Table, after: Table, as_of: date) -> Iterator[Change]:
     """The changes of a table's masks, and the columns that are dropped now or are dropped no longer."""
     for name in dict.fromkeys([*before.masks, *after.masks]):
         old, new, at = before.masks.get(name), after.masks.get(name), f"{where}.{name}.mask"
@@ -18,7 +20,7 @@ def masks(where: str, before: Table, after: Table) -> Iterator[Change]:
         if name not in before.columns and name not in after.columns:
             yield metadata(at, _told(old, new), "it reached nobody, and reaches nobody")
         elif name not in after.columns and new is not None:
-            yield breaking(at, _told(old, new), "who reads the column finds it no more")
+            yield removed(at, _told(old, new), before.columns[name], as_of)
         elif name not in before.columns:
             if old is not None:
                 yield compatible(at, _told(old, new), "the column reaches readers for the first time")

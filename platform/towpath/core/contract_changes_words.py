@@ -30,7 +30,7 @@ _READ = {
         *("multipleOf", "pattern", "timezone"),
     },
 }
-_CUSTOM = {"knownAt", "mask", "severity", "quarantine", "unit", *Operator}
+_CUSTOM = {"knownAt", "mask", "removalDate", "severity", "quarantine", "unit", *Operator}
 # Whole lists whose items come and go with what they belong to; an item of these that is new or gone is judged there.
 _JUDGED_ITEMS = {"schema", "properties", "relationships", "enum"}
 # Where data lie, who may read them, at what price, in which stored type: agreements that no check looks at.

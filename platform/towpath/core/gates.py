@@ -127,6 +127,12 @@ GATES: dict[str, Gate] = _gates(
         mend="Read the rule's description in the contract; look at the quarantined rows.",
     ),
     Gate(
+        code="data.deprecated",
+        stage=Stage.VALIDATE,
+        asks="Is no column that the model reads past the date of its removal by contract (until then: a warning)?",
+        mend="Leave the named column out of what reads it, or agree with its owner on a later `removalDate`.",
+    ),
+    Gate(
         code="features.rows",
         stage=Stage.FEATURIZE,
         asks="Has the training set and the holdout enough rows, and does every declared feature come out?",

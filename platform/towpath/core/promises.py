@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property
 
@@ -159,7 +159,10 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column's promises. `timezone` is None when the contract does not say whether a timestamp carries one."""
+    """One column's promises. `timezone` is None when the contract does not say whether a timestamp carries one.
+
+    `removal_date`: the day from which a deprecated column may be gone.
+    """
 
     name: str
     logical_type: LogicalType
@@ -172,6 +175,8 @@ class Column:
     known_at: str | None = None
     classification: str | None = None
     description: str = ""
+    deprecated: bool = False
+    removal_date: date | None = None
 
     @property
     def shown(self) -> bool:

@@ -16,28 +16,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from towpath.core import charter as charters
 from towpath.core import names
-from towpath.core.contract import Contract, LogicalType
 from towpath.core.errors import BadInput, DeclarationError, Problems, TowpathError
 from towpath.ports import FeatureStore, FeatureTables, FeatureView, Transforms, Window
 from towpath.project import Project, load
+from towpath.stages import empty
 
 _T = TypeVar("_T")
-_ARROW: Mapping[LogicalType, pa.DataType] = {
-    LogicalType.STRING: pa.string(),
-    LogicalType.DATE: pa.date32(),
-    LogicalType.TIME: pa.time64("us"),
-    LogicalType.NUMBER: pa.float64(),
-    LogicalType.INTEGER: pa.int64(),
-    LogicalType.BOOLEAN: pa.bool_(),
-    LogicalType.OBJECT: pa.string(),
-    LogicalType.ARRAY: pa.string(),
-}
 _WINDOW = Window(start=datetime(2000, 1, 1, tzinfo=UTC), end=datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=1))
 
 
@@ -153,25 +142,10 @@ def _scratch(project: Project) -> Iterator[tuple[Path, dict[str, Path], Path]]:
         if (project.repository / "transforms").is_dir():
             shutil.copytree(project.repository / "transforms", repository / "transforms")
         tables = {
-            table: _empty(folder / f"{table}.parquet", contract, table) for table, contract in project.contracts.items()
+            table: empty.write(folder / f"{table}.parquet", contract, table)
+            for table, contract in project.contracts.items()
         }
         yield repository, tables, target
-
-
-def _empty(file: Path, contract: Contract, table: str) -> Path:
-    """A table without rows, with the contract's columns and types."""
-    columns = contract.tables[table].columns.values()
-    fields = [
-        pa.field(
-            column.name,
-            pa.timestamp("us", tz=None if column.timezone is False else "UTC")
-            if column.logical_type is LogicalType.TIMESTAMP
-            else _ARROW[column.logical_type],
-        )
-        for column in columns
-    ]
-    pq.write_table(pa.schema(fields).empty_table(), file)
-    return file
 
 
 def _at_home(error: TowpathError, copied: Path, repository: Path) -> TowpathError:

@@ -87,7 +87,7 @@ def init(wanted: Wanted, tools: Tools) -> Drafted:
         drafted = plan(asked, profile, keys=_keys(asked, profile, file, tools))
         split = _split(drafted, file, tools)
         drafted, files, warnings = _tried(drafted, split, file, scratch, wanted, tools)
-    return Drafted(plan=drafted, kept=keep(wanted.folder, files), warnings=warnings)
+    return Drafted(plan=drafted, kept=keep(wanted.folder, files, as_of=tools.as_of.date()), warnings=warnings)
 
 
 def _keys(asked: Asked, profile: TableProfile, file: Path, tools: Tools) -> int | None:

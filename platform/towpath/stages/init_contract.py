@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import yaml
@@ -19,19 +20,24 @@ _SEEN = "description"
 
 
 def proposed(
-    now: Contract, theirs: Mapping[str, Any], *, before: Mapping[str, Any] | None, drafted: Mapping[str, Any]
+    now: Contract,
+    theirs: Mapping[str, Any],
+    *,
+    before: Mapping[str, Any] | None,
+    drafted: Mapping[str, Any],
+    as_of: date,
 ) -> tuple[str, Comparison] | None:
     """The contract to propose as text, and what it changes in theirs; None when the draft says nothing new.
 
     Key by key, the draft's word is taken only where the last draft that was taken over (`before`) said otherwise. The
-    version is the least that the changes need. Raises `Problems` when the result is no contract.
+    version is the least that the changes need on the day `as_of`. Raises `Problems` when the result is no contract.
     """
     merged = _merged(odcs.plain(theirs), odcs.plain(before or {}), odcs.plain(drafted))
-    found = compare(now, _parsed(merged), theirs, merged)
+    found = compare(now, _parsed(merged), theirs, merged, as_of=as_of)
     if not found.changes:
         return None
     merged["version"] = str(found.least)
-    return _text(merged), compare(now, _parsed(merged), theirs, merged)
+    return _text(merged), compare(now, _parsed(merged), theirs, merged, as_of=as_of)
 
 
 def _merged(theirs: Document, before: Document, drafted: Document) -> Document:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,15 +72,17 @@ class _Step:
     why_not: str = ""
 
 
-def keep(folder: Path, files: Mapping[str, str]) -> Kept:
+def keep(folder: Path, files: Mapping[str, str], *, as_of: date) -> Kept:
     """Write the files that are not there, and propose those that differ from what is there and from the last draft.
+
+    `as_of`: the day on which a proposed contract would come.
 
     Raises `BadInput` for a proposal that a person has edited and for a link out of the folder, before anything is
     written, and `Unwritable`.
     """
     try:
         note = _noted(folder)
-        steps = [_step(folder, place, text, note) for place, text in files.items()]
+        steps = [_step(folder, place, text, note, as_of) for place, text in files.items()]
         for step in steps:
             _require_free(folder, step, note)
         # First of all: a draft that is broken off can then be drafted again.
@@ -130,7 +133,7 @@ def require_project(folder: Path, name: str, *, contract: str) -> None:
         )
 
 
-def _step(folder: Path, place: str, text: str, note: _Note) -> _Step:
+def _step(folder: Path, place: str, text: str, note: _Note, as_of: date) -> _Step:
     file, before, last = folder / place, note.drafted.get(place), note.proposed.get(place)
     if not file.exists():
         return _Step(place=place, does="write", text=text, draft=text, has=text)
@@ -141,14 +144,15 @@ def _step(folder: Path, place: str, text: str, note: _Note) -> _Step:
         return _Step(place=place, does="nothing", has=text)
     if not place.endswith(CONTRACT):
         return _Step(place=place, does="propose", text=text, draft=text, has=before)
-    return _contract(file, place, text, before)
+    return _contract(file, place, text, before, as_of)
 
 
-def _contract(file: Path, place: str, text: str, before: str | None) -> _Step:
+def _contract(file: Path, place: str, text: str, before: str | None, as_of: date) -> _Step:
     """A contract that cannot be compared is proposed as drafted."""
     try:
         now, theirs = contract_file(file)
-        found = proposed(now, theirs, before=yaml.safe_load(before) if before else None, drafted=yaml.safe_load(text))
+        earlier = yaml.safe_load(before) if before else None
+        found = proposed(now, theirs, before=earlier, drafted=yaml.safe_load(text), as_of=as_of)
     except TowpathError as error:
         why_not = f"{file.name} as it is cannot be compared: {error}"
         return _Step(place=place, does="propose", text=text, draft=text, has=before, why_not=why_not)

@@ -1,16 +1,30 @@
-"""validate: the contracts, run as data checks; rows that fail are set aside with their reasons, the others go on."""
+"""validate: the contracts, run as data checks; rows that fail are set aside with their reasons, the others go on.
+
+What the contracts are about to take away is looked for in what the model reads.
+"""
 
 from __future__ import annotations
 
+from towpath.core.deprecations import judged, leaving
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
+from towpath.stages import deprecated
 from towpath.stages.work import Work, begin, compose, write
 
 
 def validate(candidate: Candidate, work: Work) -> Candidate:
     """Check every dataset of the candidate against its contract, as seen from the as-of time."""
     contracts = work.project.contracts
+    with work.scratch() as folder:
+        reads = deprecated.readers(
+            work.project,
+            leaving(contracts),
+            transforms=work.ports.transforms,
+            features=work.ports.features,
+            folder=folder,
+        )
     inputs = {f"contract/{table}": contract.digest for table, contract in contracts.items()}
+    inputs |= deprecated.inputs(reads)
     begun = begin(Stage.VALIDATE, candidate, work, inputs)
     datasets = candidate.entry(Stage.INGEST).subjects_of("dataset")
     if begun.found is not None:
@@ -29,7 +43,7 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
         entry = compose(
             begun,
             subjects=subjects,
-            findings=report.findings,
+            findings=(*report.findings, *judged(reads, as_of=work.as_of.date())),
             facts={
                 "accepted": {table: checked.rows for table, checked in report.tables.items()},
                 "quarantined": {table: checked.quarantined for table, checked in report.tables.items()},
