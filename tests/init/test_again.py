@@ -70,7 +70,7 @@ def test_a_column_that_is_gone_breaks_and_one_of_their_own_stays() -> None:
 
 
 def merged(theirs: dict[str, Any], before: dict[str, Any], drafted: dict[str, Any]) -> dict[str, Any] | None:
-    found = proposed(parse(theirs, origin="theirs"), theirs, before=before, drafted=drafted)
+    found = proposed(parse(theirs, origin="theirs"), theirs, before=before, drafted=drafted, as_of=TODAY)
     return None if found is None else yaml.safe_load(found[0])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,16 @@ from cli.conftest import Cli
 from init import tables
 from init.test_refusals import good
 from towpath.core.errors import BadInput
+from towpath.stages import init_keep
 from towpath.stages.init import Wanted, data_uri, table_name
-from towpath.stages.init_keep import NOTE, keep, require_project
+from towpath.stages.init_keep import NOTE, Kept, require_project
 
 FILE = "transforms/spine.sql"
 CONTRACT = "feature_repo/contracts/people.odcs.yaml"
+
+
+def keep(folder: Path, files: Mapping[str, str]) -> Kept:
+    return init_keep.keep(folder, files, as_of=date(2026, 1, 1))
 
 
 @pytest.fixture
