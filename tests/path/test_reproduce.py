@@ -209,7 +209,7 @@ def test_a_fit_that_is_not_determined_is_not_reproduced(place: Place, project: P
     with (project / "train.py").open("a", encoding="utf-8") as file:
         file.write(
             "\n\ndef _shaken(frame, plain):\n"
-            "    noise = np.random.default_rng().normal(size=len(frame))\n"
+            "    noise = np.random.default_rng().normal(scale=1e-6, size=len(frame))\n"
             "    plain['distance'] = plain['distance'] + noise\n"
             "    return frame\n"
         )
