@@ -8,6 +8,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
+# Else every process that a test starts, and every worker, compiles the platform and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 
 .PHONY: help demo test test-all lint type bench bench-canary bench-serve bench-ledger bench-verify lock docs format clean

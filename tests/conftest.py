@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -12,6 +14,8 @@ from towpath import telemetry
 pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3"]
 
 telemetry.silence()
+
+gc.disable()  # until everything is imported: what is imported stays
 
 _SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile"}
 """Folders whose tests share something that takes long to build."""
@@ -28,3 +32,17 @@ class _Sharing(LoadScopeScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return _Sharing(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Imports the modules of the tests; no later collection of garbage looks at what came with them."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # libraries look at the end whether what they made is gone

@@ -174,13 +174,14 @@ def test_a_role_without_the_right_is_refused_and_that_is_recorded(
     project = "*" if MATRIX[action].everywhere else PROJECT
     lacking = [name for name, identity in closed.identities.items() if not permits(identity, action, PROJECT)]
     assert lacking
+    before = closed.records()
     for name in lacking:
-        before = closed.records()
         ran = refused(closed, cli, name, command, monkeypatch)
         assert (ran.code, ran.json["error"]["code"]) == (3, "forbidden"), f"{name}: {ran.out}{ran.err}"
         assert set(ran.json["error"]["valid"]) == {role.value for role in MATRIX[action].roles}
-        *same, record = closed.records()
+        *same, record = after = closed.records()
         assert same == before
+        before = after
         assert (record.kind, record.actor, record.via) == (RecordKind.ACCESS, name, closed.identities[name].via)
         assert (record.body["refused"], record.body["project"], record.project) == (action.value, project, project)
         assert closed.tokens[name] not in record.model_dump_json()

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from towpath.adapters import feast_loading
 from towpath.telemetry import silence
 
 silence()
+feast_loading.load()
 
 import numpy as np
 import pandas as pd

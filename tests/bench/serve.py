@@ -47,7 +47,7 @@ from towpath.adapters.runtimes import ServingRuntimes  # noqa: E402
 from towpath.gateway.supervise import ONE_THREAD  # noqa: E402
 from towpath.ports import Compiled  # noqa: E402
 from towpath.project import load  # noqa: E402
-from towpath.stages.train import trained  # noqa: E402
+from towpath.stages.tracked import trained  # noqa: E402
 
 TREES, ONNX, MLSERVER = "gateway, Redis", "gateway, Redis, ONNX", "MLServer"
 UNTOLD = "gateway, Redis asked every time"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from access.conftest import grant
@@ -34,6 +36,8 @@ __all__ = ["cli", "place"]
 PROJECT = house.PROJECT
 EMPTY = "empty"
 """A project that the record knows, and that never had a champion."""
+UNTOUCHED = "untouched_town"
+"""The database that an installation's own is copied from."""
 ROOT = Path(__file__).parents[2]
 EVERYBODY = {
     **{f"{role}@{PROJECT}": (role.value + f"@{PROJECT}", Kind.PERSON) for role in Role},
@@ -124,7 +128,7 @@ class Server:
 
 
 def build(folder: Path, ledger_url: str | None = None) -> Town:
-    """Made once a session for SQLite, and anew for a database of PostgreSQL."""
+    """Makes the installation; `fresh` copies it."""
     environment = {"TOWPATH_STATE": "state", "TOWPATH_ACTOR": "setup"}
     if ledger_url is not None:
         environment["TOWPATH_LEDGER"] = ledger_url
@@ -197,8 +201,28 @@ def served(town: Town, log: Path, **config: Any) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    return build(tmp_path_factory.mktemp("town"))
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    """Over SQLite. Nobody serves it or writes to it."""
+    return build(tmp_path_factory.mktemp("untouched"))
+
+
+@pytest.fixture(scope="session")
+def untouched_in_postgres(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    """Over a database that nobody connects to, so that PostgreSQL copies it."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {UNTOUCHED} TEMPLATE template0")
+    return build(tmp_path_factory.mktemp("untouched"), postgres_url.removesuffix("postgres") + UNTOUCHED)
+
+
+def copied(untouched: Town, folder: Path) -> Town:
+    """The same installation, tokens and keys in another folder."""
+    shutil.copytree(untouched.folder, folder, dirs_exist_ok=True)
+    return replace(untouched, folder=folder)
+
+
+@pytest.fixture(scope="session")
+def town(untouched: Town, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    return copied(untouched, tmp_path_factory.mktemp("town"))
 
 
 @pytest.fixture(scope="session")
@@ -214,7 +238,13 @@ Start = Callable[..., Any]
 @pytest.fixture(params=["sqlite", "postgresql"])
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server and an installation of one test's own, over both databases."""
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_database")
-    (tmp_path / "town").mkdir()
-    with served(build(tmp_path / "town", url), tmp_path / "server.log") as found:
+    if request.param == "sqlite":
+        mine = copied(request.getfixturevalue("untouched"), tmp_path / "town")
+    else:
+        built, url = (
+            request.getfixturevalue("untouched_in_postgres"),
+            request.getfixturevalue("postgres_copy")(UNTOUCHED),
+        )
+        mine = replace(copied(built, tmp_path / "town"), environment={**built.environment, "TOWPATH_LEDGER": url})
+    with served(mine, tmp_path / "server.log") as found:
         yield found

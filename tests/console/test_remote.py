@@ -37,6 +37,15 @@ def away(server: Server, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return cli
 
 
+def test_the_server_loads_no_library_of_data_or_models() -> None:
+    """They would be half of its start, and of its memory."""
+    code = "import sys, towpath.console.__main__; print(*{name.partition('.')[0] for name in sys.modules})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "fastapi" in ran.stdout.split()
+    assert not {"numpy", "pandas", "pyarrow", "scipy", "sklearn", "mlflow", "feast"} & set(ran.stdout.split())
+
+
 @pytest.mark.parametrize("command", [*READS, "show {candidate}", "show {candidate} --finding eval.calibration"])
 @pytest.mark.parametrize("style", ["json", "text"])
 def test_what_is_read_is_printed_the_same_here_and_there(

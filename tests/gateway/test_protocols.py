@@ -14,7 +14,7 @@ from gateway import served
 from gateway.served import PROJECT, Built, Served
 from path import small
 from towpath import wiring
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 
 TOLERANCE = 1e-6
 

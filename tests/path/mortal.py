@@ -261,8 +261,10 @@ class _MortalProgress:
 def load_services() -> None:
     """Everything that a walk imports late, imported once, before the first fork."""
     from towpath import telemetry
+    from towpath.adapters import feast_loading
 
     telemetry.silence()
+    feast_loading.load()
     import importlib
 
     services: Sequence[str] = (

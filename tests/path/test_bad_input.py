@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,7 +271,12 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("stage", sorted({case.stage for case in CASES}))
+def _stages(cases: Iterable[Case | Refused], *, slow: set[Stage]) -> list[Any]:
+    """The stages that cases go wrong before. One is slow that has many cases, or cases that go far along the path."""
+    return [pytest.param(one, marks=[pytest.mark.slow] * (one in slow)) for one in sorted({it.stage for it in cases})]
+
+
+@pytest.mark.parametrize("stage", _stages(CASES, slow={Stage.FEATURIZE}))
 def test_it_is_said_and_mended(stage: Stage, trail: Trail, tmp_path: Path, subtests: pytest.Subtests) -> None:
     state = trail.before(stage, tmp_path / "state")
     for case in CASES:
@@ -394,7 +400,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("stage", sorted({case.stage for case in REFUSED}))
+@pytest.mark.parametrize("stage", _stages(REFUSED, slow={Stage.VALIDATE, Stage.TRAIN}))
 def test_it_is_refused_and_mended(stage: Stage, trail: Trail, tmp_path: Path, subtests: pytest.Subtests) -> None:
     state = trail.before(stage, tmp_path / "state")
     for case in REFUSED:

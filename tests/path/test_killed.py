@@ -15,7 +15,7 @@ from towpath.core.digest import of_file
 from towpath.core.evidence import RecordKind
 from towpath.core.gates import Stage
 from towpath.path import WATCH
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 from towpath.stages.work import Work, champion
 
 POINTS: dict[Stage, tuple[tuple[str, int], ...]] = {

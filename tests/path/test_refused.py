@@ -23,7 +23,7 @@ from towpath.example.sabotage import SABOTAGES, Moment
 from towpath.path import ORDER, WATCH
 from towpath.stages.promote import promote
 from towpath.stages.sequence import FUNCTIONS, step
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 from towpath.stages.work import Work, champion
 
 # What the reason must name.

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -55,14 +55,26 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_database(postgres_url: str) -> Iterator[str]:
+def postgres_copy(postgres_url: str) -> Iterator[Callable[[str], str]]:
+    """Copies a database that nobody is connected to, and gives the URL; copies are dropped after the test."""
+    made: list[str] = []
+
+    def copy(template: str) -> str:
+        made.append(f"test_{uuid.uuid4().hex}")
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
+        return postgres_url.removesuffix("postgres") + made[-1]
+
+    yield copy
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_database(postgres_copy: Callable[[str], str]) -> str:
     """The URL of an empty database that is dropped after the test."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    yield postgres_url.removesuffix("postgres") + name
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return postgres_copy("template0")
 
 
 def _binaries(folder: Path) -> Path:

@@ -44,11 +44,10 @@ class FeastRegistry:
 
     def apply(self) -> None:
         """Apply the files' definitions, and fill again the views that were gone, up to the champion's window's end."""
-        from feast.errors import FeastError
-
         before = self.applied()
         with opened(self._repository, sources=self._sources, state=self._state):
             import feast
+            from feast.errors import FeastError
 
             defined = definitions(self._repository)
             try:
@@ -62,10 +61,9 @@ class FeastRegistry:
             FeastFeatures().materialize(self._repository, self._service, sources=self._sources, until=self._until)
 
     def _read(self) -> Described:
-        from feast.errors import FeastError
-
         with opened(self._repository, sources=self._sources, state=self._state):
             import feast
+            from feast.errors import FeastError
 
             try:
                 store = feast.FeatureStore(config=settings(self._repository))

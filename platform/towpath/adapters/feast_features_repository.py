@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from towpath import telemetry
+from towpath.adapters import feast_loading
 from towpath.core import names
 from towpath.core.errors import DeclarationError, NotFound, TowpathError
 from towpath.ports import FeatureView
@@ -43,6 +44,7 @@ def opened(repository: Path, *, sources: Path, state: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Feast's own deprecations
+            feast_loading.load()
             yield
     finally:
         for name, value in before.items():

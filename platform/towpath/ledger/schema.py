@@ -7,6 +7,7 @@ processes which open an empty database at once migrate it once.
 from __future__ import annotations
 
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -31,19 +32,25 @@ def upgrade(database: Database) -> None:
 
     Raises `Misconfigured` for a version that this code does not know, and for an encoding that cannot hold every text.
     """
-    scripts = ScriptDirectory(str(MIGRATIONS))
     with database.reading() as connection:
         _require_utf8(connection)
-        if _is_current(connection, scripts):
+        if _is_current(connection):
             return
     with _ONE_AT_A_TIME, database.writing() as connection:
-        if not _is_current(connection, scripts):
+        if not _is_current(connection):
             _migrate(connection)
 
 
-def _is_current(connection: Connection, scripts: ScriptDirectory) -> bool:
+@cache  # the scripts are part of this version, and a process opens ledgers again and again
+def _versions() -> tuple[frozenset[str], frozenset[str]]:
+    """Every version that this code knows, and the newest."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    return frozenset(script.revision for script in scripts.walk_revisions()), frozenset(scripts.get_heads())
+
+
+def _is_current(connection: Connection) -> bool:
     heads = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
-    known = {script.revision for script in scripts.walk_revisions()}
+    known, newest = _versions()
     if unknown := sorted(set(heads) - known):
         raise Misconfigured(
             f"The ledger's schema has version {', '.join(unknown)}, which this version of Towpath does not know.",
@@ -51,7 +58,7 @@ def _is_current(connection: Connection, scripts: ScriptDirectory) -> bool:
             valid=sorted(known),
             hint="A newer Towpath wrote it: upgrade this one, or open a ledger of its own.",
         )
-    return set(heads) == set(scripts.get_heads())
+    return set(heads) == newest
 
 
 def _migrate(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from towpath.stages import judging
 from towpath.stages.attested import require_attested
 from towpath.stages.judging import Asked, Judged
 from towpath.stages.scoring import Scores, Scoring
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, enter, write
 
 LATENCY_ROWS = 200

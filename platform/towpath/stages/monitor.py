@@ -14,7 +14,7 @@ from towpath.measure import drift
 from towpath.stages import judging
 from towpath.stages.attested import require_attested
 from towpath.stages.scoring import Scoring
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 from towpath.stages.work import Begun, ChampionRecord, Work, begin, champion, compose, write
 
 

@@ -18,7 +18,7 @@ from towpath.ports import Draft, Keys, Ledger, Models
 from towpath.stages import scratch
 from towpath.stages.attested import require_attested
 from towpath.stages.succession import crown, show
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 from towpath.stages.verdict import Ruled, again, head_of, reasoned, rule
 from towpath.stages.work import ChampionRecord, Work, champion
 

@@ -26,7 +26,7 @@ from towpath.stages.cheaper import cheaper
 from towpath.stages.compile import Served, compiled
 from towpath.stages.scoring import Scoring
 from towpath.stages.supply import refused
-from towpath.stages.train import trained
+from towpath.stages.tracked import trained
 from towpath.stages.work import Work, begin, compose, write
 
 METRICS = {

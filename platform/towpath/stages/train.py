@@ -14,7 +14,7 @@ from towpath.core import digest as digests
 from towpath.core import names
 from towpath.core.charter import Training
 from towpath.core.errors import BadInput, TowpathError
-from towpath.core.evidence import Candidate, Entry, Finding, Outcome, Subject
+from towpath.core.evidence import Candidate, Finding, Outcome, Subject
 from towpath.core.gates import Stage
 from towpath.core.task import Task
 from towpath.measure import targets
@@ -244,14 +244,4 @@ def _run(
         ],
         environment=environment(),
         model_type="regressor" if work.project.charter.training.task is Task.REGRESSION else "classifier",
-    )
-
-
-def trained(entry: Entry) -> ModelRun:
-    """The tracked run that a train entry recorded."""
-    return ModelRun(
-        run_id=str(entry.notes["run_id"]),
-        model_id=str(entry.notes["model_id"]),
-        model_digest=entry.subject("model").digest,
-        artifact_digest=str(entry.notes["artifact_digest"]),
     )

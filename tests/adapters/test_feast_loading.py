@@ -1,0 +1,59 @@
+"""Feast as it is loaded here checks what Feast checks; asked in a process that has not loaded it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+_WRONG = """
+import json, warnings
+warnings.simplefilter("ignore")
+{load}
+import feast, inspect, typeguard
+from feast import Entity, FeatureService, FeatureView, Field, FileSource
+from feast.types import Int64
+entity = Entity(name="shop", join_keys=["shop"], value_type=feast.ValueType.STRING)
+source = FileSource(path="sales.parquet", timestamp_field="at")
+view = FeatureView(name="sales", entities=[entity], schema=[Field(name="sold", dtype=Int64)], source=source)
+wrong = [
+    lambda: Entity(name=5),
+    lambda: Entity(name="shop", join_keys="shop"),
+    lambda: Field(name=5, dtype=Int64),
+    lambda: FeatureView(name="sales", source=3),
+    lambda: FeatureView(name="sales", source=source, entities=["shop"]),
+    lambda: FeatureService(name=None, features=[view]),
+    lambda: setattr(view, "projection", 3),
+]
+said = []
+for make in [*wrong, *wrong]:
+    try:
+        said.append(repr(make()))
+    except Exception as error:
+        said.append(f"{{type(error).__name__}}: {{error}}")
+kinds = (Entity, FeatureService, FeatureView, Field, FileSource)
+signatures = [str(inspect.signature(kind)) for kind in kinds]
+copies = [Entity.from_proto(entity.to_proto()) == entity, FeatureView.from_proto(view.to_proto()) == view]
+print(json.dumps([said, signatures, copies, str(entity), str(view.features)]))
+"""
+
+
+def _heard(load: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", _WRONG.format(load=load)],
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_wrong_definition_is_refused_as_feast_refuses_it() -> None:
+    said, *_ = ours = _heard("from towpath.adapters import feast_loading; feast_loading.load()")
+    assert sum(one.startswith("TypeCheckError") for one in said) > len(said) / 2, said
+    assert ours == _heard("")
