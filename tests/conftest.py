@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from towpath import telemetry
 
-pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3"]
+pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3", "servers.sigstore"]
 
 telemetry.silence()
 

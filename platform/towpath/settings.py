@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from towpath.core import names
+from towpath.core import keyless, names, pkcs11
 from towpath.core.errors import DeclarationError, Problems
-from towpath.core.pkcs11 import KeyUri, parsed
+from towpath.core.keyless import Keyless
+from towpath.core.pkcs11 import KeyUri
 
 _PREFIX = "TOWPATH_"
 _FOREIGN = {names.ENV_FEATURES, names.ENV_FEAST_STATE}  # set by us for the feature repository, not by people
@@ -66,11 +67,18 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         name="TOWPATH_MODEL_KEY",
-        about="The key that signs models, where it is on a PKCS #11 token: "
-        "pkcs11:token=…;object=…?module-path=…, with pin-source=file:… for the PIN's file",
+        about="What signs models, where it is no file: a key on a PKCS #11 token, "
+        "pkcs11:token=…;object=…?module-path=…, with pin-source=file:… for the PIN's file; or an identity, by "
+        "Sigstore, sigstore:/TRUSTCONFIG.json, with ?identity-token=file:/… where it is not the CI service's",
         default="model.key in the folder of the keys",
     ),
     Variable(name="TOWPATH_MODEL_PIN", about="The PIN of that token; never shown", default="the URI's pin-source"),
+    Variable(
+        name="TOWPATH_MODEL_TRUST",
+        about="YAML or JSON file of who vouches for signers of models: certificate authorities, and identities with "
+        "their issuer and Sigstore deployment",
+        default="none: keys in the folder of the keys are trusted alone",
+    ),
     Variable(name="TOWPATH_TOKEN", about="The token that proves who acts", default="none: the name is only claimed"),
     Variable(
         name="TOWPATH_SERVER", about="Address of a Towpath API that commands are sent to", default="none: embedded"
@@ -114,8 +122,9 @@ class Settings:
     s3_region: str | None
     actor: str
     keys: Path
-    model_key: KeyUri | None = None
+    model_key: KeyUri | Keyless | None = None
     model_pin: str | None = field(default=None, repr=False)
+    model_trust: Path | None = None
     token: str | None = field(default=None, repr=False)
     server: str | None = None
     oidc_issuer: str | None = None
@@ -153,10 +162,9 @@ class Settings:
             s3_region=given.get("TOWPATH_S3_REGION"),
             actor=given.get("TOWPATH_ACTOR", getpass.getuser()),
             keys=(folder / given["TOWPATH_KEYS"]).absolute() if "TOWPATH_KEYS" in given else state / "keys",
-            model_key=parsed(given["TOWPATH_MODEL_KEY"], setting="TOWPATH_MODEL_KEY")
-            if "TOWPATH_MODEL_KEY" in given
-            else None,
+            model_key=_signer(given["TOWPATH_MODEL_KEY"]) if "TOWPATH_MODEL_KEY" in given else None,
             model_pin=given.get("TOWPATH_MODEL_PIN"),
+            model_trust=(folder / given["TOWPATH_MODEL_TRUST"]).absolute() if "TOWPATH_MODEL_TRUST" in given else None,
             token=given.get("TOWPATH_TOKEN"),
             server=given.get("TOWPATH_SERVER"),
             oidc_issuer=given.get("TOWPATH_OIDC_ISSUER"),
@@ -166,3 +174,8 @@ class Settings:
             alerts=tuple(given.get("TOWPATH_ALERTS", "").split()),
             gateways=tuple(given.get("TOWPATH_GATEWAYS", "").split()),
         )
+
+
+def _signer(text: str) -> KeyUri | Keyless:
+    parsed = keyless.parsed if text.startswith(keyless.SCHEME) else pkcs11.parsed
+    return parsed(text, setting="TOWPATH_MODEL_KEY")

@@ -15,6 +15,8 @@ from towpath.core.errors import DeclarationError, Unwritable
 from towpath.core.evidence import Record
 from towpath.core.gates import Stage
 from towpath.core.identity import Identity
+from towpath.core.keyless import Keyless
+from towpath.core.pkcs11 import KeyUri
 from towpath.path import ORDER
 from towpath.ports import (
     Evidence,
@@ -78,11 +80,26 @@ def open_keys(settings: Settings) -> Keys:
     keys = LocalKeys(settings.keys)
     if settings.keys == settings.state / "keys":
         keys.ensure(at=now(), purposes=Purpose if settings.model_key is None else (Purpose.LEDGER,))
-    if settings.model_key is None:
-        return keys
-    from towpath.adapters.keys_pkcs11 import TokenKeys
+    certificate = settings.keys / "model.crt"
+    certified = certificate.exists()
+    opened: Keys = keys
+    if isinstance(settings.model_key, KeyUri):
+        from towpath.adapters.keys_pkcs11 import TokenKeys
 
-    return TokenKeys(keys, settings.model_key, pin=settings.model_pin)
+        opened = TokenKeys(keys, settings.model_key, pin=settings.model_pin, certified=certified)
+    if not certified and settings.model_trust is None and not isinstance(settings.model_key, Keyless):
+        return opened
+    from towpath.adapters.keys_trust import Trust
+    from towpath.adapters.keys_vouched import VouchedKeys
+
+    return VouchedKeys(
+        opened,
+        keys,
+        trust=Trust(settings.model_trust) if settings.model_trust is not None else None,
+        clock=now,
+        certificate=certificate if certified else None,
+        keyless=settings.model_key if isinstance(settings.model_key, Keyless) else None,
+    )
 
 
 def open_pseudonym_keys(settings: Settings) -> PseudonymKeys:

@@ -26,7 +26,7 @@ def attested(ledger: Ledger, keys: Keys, number: int) -> Candidate:
         grown = grown.append(written)
         body = written.model_dump(mode="json")
         _append(ledger, grown, RecordKind.ENTRY, written.stage, written.key, written.digest, body)
-    stated = InTotoStatements().signed(claims(grown), model_signature=digests.of_json(number), keys=keys)
+    stated, _ = InTotoStatements().signed(claims(grown), model_signature=digests.of_json(number), keys=keys)
     body = {"envelope": stated, "model_signature": digests.of_json(number)}
     _append(ledger, grown, RecordKind.ATTESTATION, "register", None, digests.of_json(body), body)
     return grown

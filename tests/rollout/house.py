@@ -133,7 +133,7 @@ def registered(
 def _attest(candidate: Candidate, ledger: Ledger, keys: Keys, actor: str) -> None:
     """State what was registered, as registering does where there are keys."""
     body = {
-        "envelope": InTotoStatements().signed(claims(candidate), model_signature="sha256:none", keys=keys),
+        "envelope": InTotoStatements().signed(claims(candidate), model_signature="sha256:none", keys=keys)[0],
         "model_signature": "sha256:none",
     }
     draft = Draft(

@@ -19,14 +19,15 @@ from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from towpath.core import statement as statements
 from towpath.core.errors import BadInput, IntegrityError, Misconfigured, NotFound, Unwritable
-from towpath.ports import Purpose, TrustedKey
+from towpath.ports import Purpose, Stamp, TrustedKey
 
 _GATE: Final = "integrity.keys"
 _BEGIN, _END = "-----BEGIN PUBLIC KEY-----\n", "-----END PUBLIC KEY-----\n"
@@ -62,6 +63,19 @@ class LocalKeys:
     def private(self, purpose: Purpose) -> Path:
         self._own(purpose)
         return self._file(purpose)
+
+    def stamp(self, statement: bytes) -> Stamp:
+        key_id, signature = self.sign(Purpose.MODEL, statements.pae(statements.PAYLOAD_TYPE, statement))
+        return Stamp(key_id=key_id, signature=signature, material=None)
+
+    def vouched(self, stamp: Stamp, statement: bytes, *, at: datetime | None = None) -> NoReturn:  # noqa: ARG002
+        """Nobody vouches for anybody here."""
+        raise IntegrityError(
+            "A model is signed by a certificate or an identity, and here nobody vouches for those.",
+            gate=statements.GATE,
+            value=stamp.key_id,
+            hint="Name who does in TOWPATH_MODEL_TRUST, or attest it with a trusted key: towpath model attest.",
+        )
 
     def trusted(self, purpose: Purpose) -> Mapping[str, TrustedKey]:
         return {key_id: key for key_id, key in self._read().items() if key.purpose is purpose}
@@ -104,7 +118,7 @@ class LocalKeys:
         return key
 
     def trust(self, key: TrustedKey) -> TrustedKey:
-        """Trust a key whose private half is elsewhere."""
+        """Trust a key whose private half is elsewhere; or note that what is no key was revoked."""
         self._write(key)
         return key
 
@@ -166,7 +180,10 @@ class LocalKeys:
         return self._known[1]
 
     def _write(self, key: TrustedKey) -> None:
-        text = json.dumps({**asdict(key), "purpose": key.purpose.value}, indent=1, sort_keys=True)
+        value = {**asdict(key), "purpose": key.purpose.value}
+        if not key.about:
+            del value["about"]  # releases that do not know it read keys all the same
+        text = json.dumps(value, indent=1, sort_keys=True)
         _replace(self._folder / "trusted" / f"{key.key_id}.json", text.encode())
 
 
@@ -209,7 +226,9 @@ def _trusted(file: Path) -> TrustedKey:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         key = TrustedKey(**{**value, "purpose": Purpose(value["purpose"])})
-        genuine = key_id_of(key.pem) == key.key_id == file.stem
+        # Who only vouched for keys has none here, and stands here once it is revoked: it can but refuse.
+        none = not key.pem and key.revoked_at is not None
+        genuine = (key.key_id if none else key_id_of(key.pem)) == key.key_id == file.stem
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise IntegrityError(f"{file} holds no trusted key: {error}.", gate=_GATE, value=str(file)) from error
     if not genuine:

@@ -13,18 +13,23 @@ from pathlib import Path
 
 from towpath.adapters.keys_local import LocalKeys, key_id_of
 from towpath.adapters.keys_pkcs11_token import Opened, opened, pin_of
+from towpath.core import statement as statements
 from towpath.core.errors import BadInput, Misconfigured
 from towpath.core.pkcs11 import KeyUri
-from towpath.ports import Purpose, TokenKey, TrustedKey
+from towpath.ports import Certified, Identified, Purpose, Stamp, TokenKey, TrustedKey
 
 
 class TokenKeys:
-    """The port `Keys`: `local` keeps the ledger's key and all that is trusted. `pin`: the environment's."""
+    """The port `Keys`: `local` keeps the ledger's key and all that is trusted. `pin`: the environment's.
 
-    def __init__(self, local: LocalKeys, uri: KeyUri, *, pin: str | None) -> None:
+    `certified`: a certificate speaks for the key, which needs no trust of its own then.
+    """
+
+    def __init__(self, local: LocalKeys, uri: KeyUri, *, pin: str | None, certified: bool = False) -> None:
         self._local = local
         self._uri = uri
         self._pin = pin
+        self._certified = certified
 
     def key_id(self, purpose: Purpose) -> str | None:
         if purpose is not Purpose.MODEL:
@@ -36,7 +41,7 @@ class TokenKeys:
         if purpose is not Purpose.MODEL:
             return self._local.sign(purpose, payload)
         with opened(self._token()) as key:
-            return self._trusted(key).key_id, key.sign(payload)
+            return self._trusted(key), key.sign(payload)
 
     def private(self, purpose: Purpose) -> Path | TokenKey:
         if purpose is not Purpose.MODEL:
@@ -45,6 +50,13 @@ class TokenKeys:
         with opened(token) as key:
             self._trusted(key)
         return token
+
+    def stamp(self, statement: bytes) -> Stamp:
+        key_id, signature = self.sign(Purpose.MODEL, statements.pae(statements.PAYLOAD_TYPE, statement))
+        return Stamp(key_id=key_id, signature=signature, material=None)
+
+    def vouched(self, stamp: Stamp, statement: bytes, *, at: datetime | None = None) -> Certified | Identified:
+        return self._local.vouched(stamp, statement, at=at)
 
     def trusted(self, purpose: Purpose) -> Mapping[str, TrustedKey]:
         return self._local.trusted(purpose)
@@ -83,9 +95,11 @@ class TokenKeys:
     def _token(self) -> TokenKey:
         return TokenKey(uri=self._uri, pin=pin_of(self._uri, self._pin))
 
-    def _trusted(self, key: Opened) -> TrustedKey:
+    def _trusted(self, key: Opened) -> str:
         key_id = key_id_of(key.pem)
         found = self.trusted(Purpose.MODEL).get(key_id)
+        if found is None and self._certified:
+            return key_id
         if found is None or found.revoked_at is not None:
             why, first = ("nobody trusts", "") if found is None else ("was revoked", "Name another in the setting. ")
             raise Misconfigured(
@@ -94,4 +108,4 @@ class TokenKeys:
                 valid=sorted(key_id for key_id, known in self.trusted(Purpose.MODEL).items() if not known.revoked_at),
                 hint=f"{first}A platform admin has a new key of the token trusted: `towpath key rotate model`.",
             )
-        return found
+        return key_id

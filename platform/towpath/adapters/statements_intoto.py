@@ -11,14 +11,14 @@ from pydantic import JsonValue
 
 from towpath.core import statement as statements
 from towpath.core.digest import PREFIX
-from towpath.core.statement import PAYLOAD_TYPE, PREDICATE_TYPE, Claims
-from towpath.ports import Keys, Purpose
+from towpath.core.statement import PREDICATE_TYPE, Claims
+from towpath.ports import Keys, Stamp
 
 
 class InTotoStatements:
     """The port `Statements`."""
 
-    def signed(self, claims: Claims, *, model_signature: str, keys: Keys) -> dict[str, JsonValue]:
+    def signed(self, claims: Claims, *, model_signature: str, keys: Keys) -> tuple[dict[str, JsonValue], Stamp]:
         """Raises `Misconfigured` where there is no model key."""
         subjects = [
             ResourceDescriptor(name=name, digest={"sha256": digest.removeprefix(PREFIX)}).pb
@@ -31,5 +31,5 @@ class InTotoStatements:
         )
         made.validate()
         payload = json.dumps(MessageToDict(made.pb), sort_keys=True, separators=(",", ":")).encode()
-        key_id, signature = keys.sign(Purpose.MODEL, statements.pae(PAYLOAD_TYPE, payload))
-        return statements.envelope(payload, key_id=key_id, signature=signature)
+        stamp = keys.stamp(payload)
+        return statements.envelope(payload, key_id=stamp.key_id, signature=stamp.signature), stamp

@@ -160,6 +160,7 @@ def _settings(settings: Settings) -> Iterator[Line]:
         "TOWPATH_KEYS": str(settings.keys),
         "TOWPATH_MODEL_KEY": settings.model_key.text() if settings.model_key else "",
         "TOWPATH_MODEL_PIN": "is set" if settings.model_pin else "",
+        "TOWPATH_MODEL_TRUST": str(settings.model_trust or ""),
         "TOWPATH_TOKEN": "is set" if settings.token else "",
         "TOWPATH_SERVER": settings.server or "",
         "TOWPATH_OIDC_ISSUER": settings.oidc_issuer or "",

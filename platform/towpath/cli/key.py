@@ -34,7 +34,7 @@ def listing(as_json: options.Json = False) -> int:
     for key in found:
         state = f"revoked on {key.revoked_at}: {key.reason}" if key.revoked_at else "trusted"
         signs = ", signs now" if key.signs else ""
-        table.add_row(key.key_id, key.purpose, key.added_at, state + signs)
+        table.add_row(key.key_id, key.purpose, key.added_at, "; ".join(filter(None, [key.about, state + signs])))
     output.results().print(table)
     return Exit.GOOD
 
@@ -96,7 +96,12 @@ def pseudonym(
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, or at least 8 digits of it.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="The key's id or at least 8 digits of it; or the SHA-256 fingerprint of a certificate."
+        ),
+    ],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, in a few words; it is recorded.")],
     by: _By = None,
     as_json: options.Json = False,

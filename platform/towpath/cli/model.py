@@ -71,11 +71,9 @@ def attest(
         record = acts.attest_again(chosen, world)
         found = require_attested(ledger, world.keys, chosen)
     if as_json:
-        output.emit({"candidate": chosen.id, "key": found.key_id, "record": record.sequence})
+        output.emit({"candidate": chosen.id, "key": found.key_id, "signer": found.signer, "record": record.sequence})
     else:
-        output.results().print(
-            f"{chosen.id} is attested by key {found.key_id} (record {record.sequence}).", soft_wrap=True
-        )
+        output.results().print(f"{chosen.id} is attested by {found.signer} (record {record.sequence}).", soft_wrap=True)
     return Exit.GOOD
 
 
@@ -94,10 +92,12 @@ def verify(candidate: options.Candidate, as_json: options.Json = False) -> int:
         chosen = opening.candidate(candidate, ledger)
         found = verify_files(chosen, wiring.open_attesting(settings, ledger=ledger, actor=settings.actor))
     if as_json:
-        output.emit({"candidate": chosen.id, "key": found.key_id, "subjects": dict(found.subjects)})
+        output.emit(
+            {"candidate": chosen.id, "key": found.key_id, "signer": found.signer, "subjects": dict(found.subjects)}
+        )
         return Exit.GOOD
     console = output.results()
-    console.print(f"{chosen.id}: every file is as key {found.key_id} signed it.", soft_wrap=True)
+    console.print(f"{chosen.id}: every file is as it was signed by {found.signer}.", soft_wrap=True)
     for name, digest in sorted(found.subjects.items()):
         console.print(f"  {name}  {digest}", soft_wrap=True)
     return Exit.GOOD

@@ -149,6 +149,20 @@ def unwrapped(document: object) -> tuple[str, bytes, bytes]:
     return found.signatures[0].keyid, signature, payload
 
 
+def opened(bundle: object) -> tuple[str, bytes, bytes, Mapping[str, JsonValue] | None]:
+    """The key's id if it is said, the signature, the payload and the verification material of a Sigstore bundle, not
+    verified; no material of one that a mere key signed. Raises `IntegrityError`.
+    """
+    given: Any = bundle if isinstance(bundle, Mapping) else {}
+    material, wrapped = given.get("verificationMaterial"), given.get("dsseEnvelope")
+    if not isinstance(material, Mapping) or not isinstance(wrapped, Mapping):
+        raise IntegrityError("A signature is no Sigstore bundle.", gate=GATE)
+    signatures = wrapped.get("signatures")
+    named = [{"keyid": "", **one} if isinstance(one, Mapping) else one for one in signatures or ()]
+    key_id, signature, payload = unwrapped({**wrapped, "signatures": named})
+    return key_id, signature, payload, None if "publicKey" in material else material
+
+
 def parsed(payload: bytes) -> Statement:
     """The statement of a payload whose signature is good. Raises `IntegrityError`."""
     try:

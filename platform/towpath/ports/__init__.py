@@ -16,7 +16,17 @@ from towpath.ports.data import (
 )
 from towpath.ports.features import FeatureStore, FeatureTables, FeatureView, Parity, Replay, Transforms, Window
 from towpath.ports.identity import IdentityProvider, Token, TokenGrant, Tokens
-from towpath.ports.keys import Keys, PseudonymKeys, Purpose, TokenKey, TrustedKey
+from towpath.ports.keys import (
+    Certified,
+    CertifiedKey,
+    Identified,
+    Keys,
+    PseudonymKeys,
+    Purpose,
+    Stamp,
+    TokenKey,
+    TrustedKey,
+)
 from towpath.ports.models import ModelRun, Models, RegisteredModel, TrainingRun
 from towpath.ports.progress import Progress
 from towpath.ports.record import Baseline, Draft, Evidence, Fault, Ledger, Objects, Rollouts, Verification
@@ -24,6 +34,8 @@ from towpath.ports.serving import Compiled, Lookup, OnlineAnswer, OnlineStore, O
 
 __all__ = [
     "Baseline",
+    "Certified",
+    "CertifiedKey",
     "CheckReport",
     "Compiled",
     "DataChecks",
@@ -35,6 +47,7 @@ __all__ = [
     "FeatureStore",
     "FeatureTables",
     "FeatureView",
+    "Identified",
     "IdentityProvider",
     "Keys",
     "Ledger",
@@ -56,6 +69,7 @@ __all__ = [
     "Runtimes",
     "Snapshot",
     "Sources",
+    "Stamp",
     "TableChecked",
     "TableProfiles",
     "Token",

@@ -9,6 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import JsonValue
+
+from towpath.core.keyless import Keyless
 from towpath.core.masking import PseudonymKey
 from towpath.core.pkcs11 import KeyUri
 
@@ -27,7 +30,9 @@ class TrustedKey:
     """A public key that is trusted, or was until it was revoked.
 
     `key_id`: the first 32 hex digits of the SHA-256 of its DER form (SubjectPublicKeyInfo). `revoked_after`: the
-    ledger's last sequence number when it was revoked; what it signed behind that counts for nothing.
+    ledger's last sequence number when it was revoked; what it signed behind that counts for nothing. `about`: what it
+    is where it is no key but vouches for some: a certificate authority (`pem` is its root's, and the id is of the
+    certificate's DER form), or an identity with its issuer (no `pem`). Such an entry signs nothing itself.
     """
 
     key_id: str
@@ -37,6 +42,7 @@ class TrustedKey:
     revoked_at: str | None = None
     revoked_after: int | None = None
     reason: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,59 @@ class TokenKey:
 
     uri: KeyUri
     pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedKey:
+    """A private key, and the PEM file of its certificate, first, and of those between it and its authority."""
+
+    key: Path | TokenKey
+    certificate: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """A signature over an in-toto statement in a DSSE envelope.
+
+    `material`: what a Sigstore bundle calls its verification material, in JSON: the certificates, and the log's entry;
+    None where a key that is trusted itself signed. `key_id`: who signed, as the signature claims.
+    """
+
+    key_id: str
+    signature: bytes
+    material: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """Whoever has the key of a certificate that a trusted authority's chain vouches for.
+
+    `key_id`: the first 32 hex digits of the certificate's SHA-256 fingerprint. `subject`: its name (RFC 4514); `roots`:
+    the trusted authorities' certificates, in PEM.
+    """
+
+    key_id: str
+    subject: str
+    roots: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """An identity that its issuer vouches for, by Sigstore. `config`: the deployment's ClientTrustConfig, in JSON.
+
+    `key_id`: the first 32 hex digits of the digest of the identity and its issuer. `certificate`: that of the
+    certificate of this one signature, which is as long as a `Certified`'s.
+    """
+
+    key_id: str
+    identity: str
+    issuer: str
+    config: str
+    certificate: str
+
+
+Signatory = TrustedKey | Certified | Identified
+"""Who signed, once it is known that they are trusted."""
 
 
 class Keys(Protocol):
@@ -58,10 +117,21 @@ class Keys(Protocol):
         """The key's id and its signature over the payload. Raises `Misconfigured` where this process has no key."""
         ...
 
-    def private(self, purpose: Purpose) -> Path | TokenKey:
-        """The private key for libraries that sign themselves: a PEM file (PKCS #8), or a key on a token.
+    def private(self, purpose: Purpose) -> Path | TokenKey | CertifiedKey | Keyless:
+        """What libraries that sign themselves sign with: a PEM file (PKCS #8), a key on a token, either with its
+        certificate, or an identity. Raises `Misconfigured`.
+        """
+        ...
 
-        Raises `Misconfigured`.
+    def stamp(self, statement: bytes) -> Stamp:
+        """Sign an in-toto statement as whoever signs models. Raises `Misconfigured` where this process cannot."""
+        ...
+
+    def vouched(self, stamp: Stamp, statement: bytes, *, at: datetime | None = None) -> Certified | Identified:
+        """Who made that signature over that statement at that time, by default now, by its verification material.
+
+        Asks no network. Raises `IntegrityError` for a signature that is not theirs, and for anybody whom no trusted
+        authority or identity vouches for, or who was revoked.
         """
         ...
 

@@ -6,22 +6,40 @@ is what `stages.attested` proves before a model is loaded.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
+
+from pydantic import JsonValue
 
 from towpath.core import digest as digests
 from towpath.core import statement as statements
 from towpath.core.errors import IntegrityError, NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome, Record, RecordKind
 from towpath.core.gates import Stage
-from towpath.ports import Draft, Keys, Ledger, Models, Objects, Purpose
+from towpath.core.keyless import Keyless
+from towpath.ports import (
+    Certified,
+    CertifiedKey,
+    Draft,
+    Identified,
+    Keys,
+    Ledger,
+    Models,
+    Objects,
+    Purpose,
+    Stamp,
+    TrustedKey,
+)
+from towpath.ports.keys import Signatory
 from towpath.stages import scratch
-from towpath.stages.attested import Attested, attestations, require_attested, untrusted
+from towpath.stages.attested import Attested, attestations, named, require_attested, untrusted
 from towpath.stages.serving import approved
 from towpath.stages.supply import SIGNATURE, Supply
 from towpath.stages.work import Work
@@ -60,10 +78,20 @@ class Attesting:
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """A model's files as they were signed: the bundle's digest in the object store, and the key."""
+    """A model's files as they were signed: the bundle's digest in the object store, and who signed."""
 
     bundle: str
-    key_id: str
+    signatory: Signatory
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key, of the certificate or of the identity."""
+        return self.signatory.key_id
+
+    @property
+    def once(self) -> str:
+        """What a candidate is attested with once: a key, a certificate, and of an identity each certificate."""
+        return self.signatory.certificate if isinstance(self.signatory, Identified) else self.key_id
 
     @property
     def finding(self) -> Finding:
@@ -73,7 +101,7 @@ class Signed:
             outcome=Outcome.PASS,
             measured=self.key_id,
             bound="a trusted key",
-            reason=f"every file is signed by key {self.key_id[:12]}, and the signature verifies",
+            reason=f"every file is signed by {named(self.signatory)}, and the signature verifies",
             volatile=True,
         )
 
@@ -81,31 +109,38 @@ class Signed:
 def sign(saved: Path, compiled: Mapping[str, Path], world: Attesting) -> Signed:
     """Sign the saved folder and the compiled files by name, verify the signature, store it.
 
-    Raises `Misconfigured` where there is no model key, `IntegrityError` when the signature does not verify.
+    Raises `Misconfigured` where nothing signs models, `IntegrityError` when the signature does not verify or counts for
+    nothing.
     """
     private = world.keys.private(Purpose.MODEL)
-    key_id = str(world.keys.key_id(Purpose.MODEL))
     with _laid_out(saved, compiled, world.scratch) as (folder, bundle):
         world.supply.signer.sign(folder, key=private, bundle=bundle)
-        trusted = world.keys.trusted(Purpose.MODEL).get(key_id)
-        if trusted is None or trusted.revoked_at is not None:
-            raise untrusted(key_id, "the model", revoked=trusted is not None)
-        world.supply.signer.verify(folder, key=trusted, bundle=bundle)
-        return Signed(bundle=world.objects.put(bundle), key_id=key_id)
+        if isinstance(private, CertifiedKey | Keyless):
+            signatory: Signatory = _vouched(bundle, world)
+        else:
+            key_id = str(world.keys.key_id(Purpose.MODEL))
+            trusted = world.keys.trusted(Purpose.MODEL).get(key_id)
+            if trusted is None or trusted.revoked_at is not None:
+                raise untrusted(key_id, "the model", revoked=trusted is not None)
+            signatory = trusted
+        world.supply.signer.verify(folder, key=signatory, bundle=bundle)
+        return Signed(bundle=world.objects.put(bundle), signatory=signatory)
 
 
 def attest(candidate: Candidate, signed: Signed, world: Attesting) -> Record:
     """Write the attestation of a registered candidate; once for each key."""
     claims = statements.claims(candidate)
-    envelope = world.supply.statements.signed(claims, model_signature=signed.bundle, keys=world.keys)
-    body = {"envelope": envelope, "model_signature": signed.bundle}
+    envelope, stamp = world.supply.statements.signed(claims, model_signature=signed.bundle, keys=world.keys)
+    body: dict[str, JsonValue] = {"envelope": envelope, "model_signature": signed.bundle}
+    if stamp.material is not None:
+        body["verification_material"] = dict(stamp.material)
     return world.ledger.append(
         Draft(
             kind=RecordKind.ATTESTATION,
             project=candidate.project,
             candidate=candidate.id,
             stage=Stage.REGISTER.value,
-            key=digests.of_json({"attest": candidate.digest, "key": signed.key_id}),
+            key=digests.of_json({"attest": candidate.digest, "key": signed.once}),
             digest=digests.of_json(body),
             body=body,
         ),
@@ -142,9 +177,25 @@ def verify_files(candidate: Candidate, world: Attesting) -> Attested:
     found = require_attested(world.ledger, world.keys, statements.claims(candidate))
     bundle = _stored(world.objects, found)
     with fetched(candidate, world) as (saved, compiled), _laid_out(saved, compiled, world.scratch) as (folder, _):
-        key = world.keys.trusted(Purpose.MODEL)[found.key_id]
-        world.supply.signer.verify(folder, key=key, bundle=bundle)
+        signatory = found.signatory
+        if not isinstance(signatory, TrustedKey):
+            signatory = _vouched(bundle, world, at=found.at)
+            if signatory.key_id != found.key_id:
+                raise untrusted(signatory.key_id, f"the files of {candidate.id}", revoked=False)
+        world.supply.signer.verify(folder, key=signatory, bundle=bundle)
     return found
+
+
+def _vouched(bundle: Path, world: Attesting, *, at: datetime | None = None) -> Certified | Identified:
+    """Who signed the files, by what comes with their signature; `at`: when it was recorded, by default now."""
+    try:
+        document = json.loads(bundle.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IntegrityError(
+            "The model's signature is no Sigstore bundle.", gate="integrity.model", value=bundle.name
+        ) from error
+    key_id, signature, payload, material = statements.opened(document)
+    return world.keys.vouched(Stamp(key_id=key_id, signature=signature, material=material), payload, at=at)
 
 
 @contextmanager

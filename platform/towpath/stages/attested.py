@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from towpath.core import digest as digests
@@ -15,7 +16,8 @@ from towpath.core import statement as statements
 from towpath.core.errors import IntegrityError
 from towpath.core.evidence import Candidate, Record, RecordKind
 from towpath.core.statement import GATE, Claims
-from towpath.ports import Keys, Ledger, Purpose
+from towpath.ports import Certified, Identified, Keys, Ledger, Purpose, Stamp, TrustedKey
+from towpath.ports.keys import Signatory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +26,20 @@ class Attested:
 
     candidate: str
     subjects: Mapping[str, str]
-    key_id: str
+    signatory: Signatory
     model_signature: str
     record: str
+    at: datetime
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key, of the certificate or of the identity that signed."""
+        return self.signatory.key_id
+
+    @property
+    def signer(self) -> str:
+        """Who signed, in words."""
+        return named(self.signatory)
 
     def require(self, name: str, digest: str) -> None:
         """Raises `IntegrityError` unless that part of the candidate has that digest."""
@@ -76,16 +89,16 @@ def _each(known: Sequence[Record], ledger: Ledger, claims: Claims) -> Iterator[R
 def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
     """Nothing of the payload is read before its signature is good."""
     key_id, signature, payload = statements.unwrapped(record.body.get("envelope"))
-    key = keys.trusted(Purpose.MODEL).get(key_id)
-    if key is None or key.revoked_at is not None:
-        raise untrusted(key_id, claims.candidate, revoked=key is not None)
-    if not keys.made(key, statements.pae(statements.PAYLOAD_TYPE, payload), signature):
-        raise IntegrityError(
-            f"The attestation of {claims.candidate} is not signed by key {key_id}, as it says.",
-            gate=GATE,
-            value=key_id,
-            hint="It was changed after it was signed, or never signed. Find out who wrote it.",
-        )
+    material: Any = record.body.get("verification_material")
+    if material is None:
+        who: Signatory = _key(key_id, signature, payload, keys, claims)
+    else:
+        if not isinstance(material, Mapping):
+            raise IntegrityError("An attestation's verification material is none.", gate=GATE)
+        # A certificate counts where it was good when the ledger wrote this down: the ledger tells the time.
+        who = keys.vouched(Stamp(key_id=key_id, signature=signature, material=material), payload, at=record.at)
+        if who.key_id != key_id:
+            raise untrusted(key_id, claims.candidate, revoked=False)
     statement = statements.parsed(payload)
     bundle: Any = statement.predicate.get("modelSignature")
     other = statements.disagreement(statement, claims)
@@ -101,10 +114,36 @@ def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
     return Attested(
         candidate=claims.candidate,
         subjects=claims.subjects,
-        key_id=key_id,
+        signatory=who,
         model_signature=str(bundle),
         record=record.hash,
+        at=record.at,
     )
+
+
+def _key(key_id: str, signature: bytes, payload: bytes, keys: Keys, claims: Claims) -> TrustedKey:
+    key = keys.trusted(Purpose.MODEL).get(key_id)
+    if key is None or key.revoked_at is not None:
+        raise untrusted(key_id, claims.candidate, revoked=key is not None)
+    if not keys.made(key, statements.pae(statements.PAYLOAD_TYPE, payload), signature):
+        raise IntegrityError(
+            f"The attestation of {claims.candidate} is not signed by key {key_id}, as it says.",
+            gate=GATE,
+            value=key_id,
+            hint="It was changed after it was signed, or never signed. Find out who wrote it.",
+        )
+    return key
+
+
+def named(signatory: Signatory) -> str:
+    """A signer in words: a key, a certificate with its name, or an identity with its issuer."""
+    match signatory:
+        case Certified():
+            return f"certificate {signatory.key_id} of {signatory.subject}"
+        case Identified():
+            return f"{signatory.identity}, as {signatory.issuer} says"
+        case TrustedKey():
+            return f"key {signatory.key_id}"
 
 
 def untrusted(key_id: str, what: str, *, revoked: bool) -> IntegrityError:

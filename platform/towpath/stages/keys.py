@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from string import hexdigits
 
 from pydantic import JsonValue
 
@@ -14,18 +15,29 @@ from towpath.core.identity import EVERY_PROJECT
 from towpath.ports import Draft, Keys, Ledger, Purpose, TrustedKey
 
 STAGE = "access"
+_WHOLE = (32, 64)
+"""Digits of a certificate's fingerprint: as an attestation names it, and as everybody else does."""
 
 
 def named(keys: Keys, given: str) -> TrustedKey:
-    """The key that a person means by at least 8 digits of its id. Raises `NotFound`."""
+    """The key that a person means by at least 8 digits of its id. Raises `NotFound`.
+
+    Where somebody vouches for signers of models, a whole fingerprint is of a certificate that nobody here has seen yet.
+    """
     known = {key_id: key for purpose in Purpose for key_id, key in keys.trusted(purpose).items()}
     found = [key for key_id, key in known.items() if len(given) >= 8 and key_id.startswith(given)]
+    digits = given.replace(":", "").lower()
+    vouched = any(key.about for key in known.values())
+    if not found and vouched and len(digits) in _WHOLE and set(digits) <= set(hexdigits):
+        return known.get(digits[:32]) or TrustedKey(
+            key_id=digits[:32], purpose=Purpose.MODEL, pem="", added_at="", about="certificate"
+        )
     if len(found) != 1:
         raise NotFound(
             f"{given!r} names {'no' if not found else 'more than one'} key.",
             value=given,
             valid=sorted(known),
-            hint="Give at least 8 digits of its id: `towpath key list`.",
+            hint="Give at least 8 digits of its id: `towpath key list`; of a certificate, its whole fingerprint.",
         )
     return found[0]
 
@@ -49,7 +61,9 @@ def revoke(keys: Keys, ledger: Ledger, key: TrustedKey, *, actor: str, at: datet
         raise BadInput(
             f"Key {key.key_id} is the one that signs now.",
             value=key.key_id,
-            hint=f"Make a new one first: towpath key rotate {key.purpose}.",
+            hint=f"Make a new one first: towpath key rotate {key.purpose}."
+            if not key.about
+            else "Put another certificate, and its key, in its place first.",
         )
     head = ledger.head()
     after = head.sequence if head is not None else 0

@@ -11,8 +11,10 @@ from pydantic import JsonValue
 
 from towpath.core.bill import Bill
 from towpath.core.evidence import Finding, Outcome
+from towpath.core.keyless import Keyless
 from towpath.core.statement import Claims
-from towpath.ports import Keys, TokenKey, TrustedKey
+from towpath.ports import CertifiedKey, Keys, Stamp, TokenKey
+from towpath.ports.keys import Signatory
 
 FORMAT, SCAN, SIGNATURE = "register.format", "register.scan", "register.signature"
 
@@ -31,11 +33,12 @@ class Scanner(Protocol):
 class Signer(Protocol):
     """OpenSSF model signing: one signature over all files of a folder."""
 
-    def sign(self, folder: Path, *, key: Path | TokenKey, bundle: Path) -> None:
-        """Sign every file of the folder with a private key, of a PEM file or on a token; write the Sigstore bundle."""
+    def sign(self, folder: Path, *, key: Path | TokenKey | CertifiedKey | Keyless, bundle: Path) -> None:
+        """Sign every file of the folder with a private key, of a PEM file or on a token, or as an identity; write the
+        Sigstore bundle."""
         ...
 
-    def verify(self, folder: Path, *, key: TrustedKey, bundle: Path) -> None:
+    def verify(self, folder: Path, *, key: Signatory, bundle: Path) -> None:
         """Raises `IntegrityError` that names the files that are changed, missing or not signed."""
         ...
 
@@ -43,8 +46,8 @@ class Signer(Protocol):
 class Statements(Protocol):
     """in-toto statements in DSSE envelopes."""
 
-    def signed(self, claims: Claims, *, model_signature: str, keys: Keys) -> dict[str, JsonValue]:
-        """The statement of these claims, signed with the model key, as an envelope in JSON."""
+    def signed(self, claims: Claims, *, model_signature: str, keys: Keys) -> tuple[dict[str, JsonValue], Stamp]:
+        """The statement of these claims, signed as models are, as an envelope in JSON; and the signature."""
         ...
 
 

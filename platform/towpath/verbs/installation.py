@@ -142,14 +142,14 @@ class PseudonymsRotated(Document):
 
 
 class RevokeKey(Request):
-    """Trust a key no longer. `key`: its id, or at least 8 digits of it."""
+    """Trust a key no longer. `key`: its id or at least 8 digits of it, or a certificate's SHA-256 fingerprint."""
 
     key: str = Field(max_length=200)
     reason: str = REASON
 
 
 class KeyRow(Document):
-    """A public key that is trusted, or was. `signs`: it is the one that signs now."""
+    """A public key that is or was trusted, or who vouches for keys (`about`). `signs`: it is the one that signs now."""
 
     key_id: str
     purpose: str
@@ -158,6 +158,7 @@ class KeyRow(Document):
     revoked_at: str | None
     revoked_after: int | None
     reason: str
+    about: str
     signs: bool
 
 

@@ -1,0 +1,151 @@
+"""Certificates of keys that sign models, and the chains that vouch for them. Nothing is fetched: no OCSP, no CRL.
+
+model-signing proves a chain at the time at which its first certificate began, so that with it a certificate never
+expires; and it takes any certificate that may sign anything, such as a web server's. Here a chain is proven at the time
+at which the signature was recorded, and the certificate must be made for signing code.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pydantic import JsonValue
+
+from towpath.core.errors import IntegrityError, Misconfigured
+from towpath.core.statement import GATE
+
+_LONGEST: Final = 8
+_CHAIN: Final = "x509CertificateChain"
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The first 32 hex digits of a certificate's SHA-256 fingerprint."""
+    return certificate.fingerprint(hashes.SHA256()).hex()[:32]
+
+
+def pem_of(certificate: x509.Certificate) -> str:
+    """PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def public_pem(certificate: x509.Certificate) -> str:
+    """The certificate's public key, in PEM."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return certificate.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def read(file: Path) -> list[x509.Certificate]:
+    """The certificate of the key that signs, and those behind it. Raises `Misconfigured`."""
+    try:
+        return x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{file} holds no certificate in PEM: {error}.", value=str(file)) from error
+
+
+def roots_of(text: str, file: Path) -> list[tuple[str, str, str]]:
+    """The fingerprint, the PEM and the name of each root. Raises `Misconfigured` for what is no authority's own."""
+    try:
+        found = x509.load_pem_x509_certificates(text.encode())
+        for one in found:
+            authority = one.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+            if not authority or one.issuer != one.subject:
+                raise ValueError(f"{one.subject.rfc4514_string()} is not the root of an authority")
+            one.verify_directly_issued_by(one)
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+        raise Misconfigured(
+            f"TOWPATH_MODEL_TRUST: {file} holds no root certificates: {error}.",
+            value=str(file),
+            hint="Name the root of the authority, in PEM; those between it and the signer come with the signature.",
+        ) from error
+    return [(fingerprint(one), pem_of(one), one.subject.rfc4514_string()) for one in found]
+
+
+def material(chain: list[x509.Certificate]) -> dict[str, JsonValue]:
+    """The verification material of a signature by the first certificate's key."""
+    raw = [base64.b64encode(one.public_bytes(serialization.Encoding.DER)).decode() for one in chain]
+    return {_CHAIN: {"certificates": [{"rawBytes": one} for one in raw]}, "tlogEntries": []}
+
+
+def holds_chain(given: Mapping[str, JsonValue]) -> bool:
+    """Whether verification material is of this kind."""
+    return _CHAIN in given
+
+
+def proven(given: Mapping[str, JsonValue], *, roots: str, at: datetime) -> list[x509.Certificate]:
+    """The chain, from the signer's certificate to a trusted root, all good at that time. Raises `IntegrityError`."""
+    from OpenSSL import crypto
+
+    chain = _chain(given)
+    _require_signer(chain[0])
+    store = crypto.X509Store()
+    for root in x509.load_pem_x509_certificates(roots.encode()) if roots else ():
+        store.add_cert(crypto.X509.from_cryptography(root))
+    store.set_time(at.astimezone(UTC))  # it reads the clock on the wall
+    first, *rest = map(crypto.X509.from_cryptography, chain)
+    try:
+        found = crypto.X509StoreContext(store, first, rest).get_verified_chain()
+    except crypto.X509StoreContextError as error:
+        raise _refused(f"{_named(chain[0])} is vouched for by nobody who is trusted: {error}", chain[0]) from error
+    return [one.to_cryptography() for one in found]
+
+
+def signed(certificate: x509.Certificate, payload: bytes, signature: bytes) -> bool:
+    """Whether the certificate's key made that signature (ECDSA on P-256, SHA-256)."""
+    public: Any = certificate.public_key()
+    try:
+        public.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _chain(given: Mapping[str, JsonValue]) -> list[x509.Certificate]:
+    try:
+        listed: Any = given[_CHAIN]
+        raw = [base64.b64decode(one["rawBytes"], validate=True) for one in listed["certificates"]]
+        chain = [x509.load_der_x509_certificate(one) for one in raw[: _LONGEST + 1]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError("A signature's certificates cannot be read.", gate=GATE) from error
+    if not 1 <= len(chain) <= _LONGEST:
+        raise IntegrityError(f"A signature has no certificate, or more than {_LONGEST}.", gate=GATE, value=len(chain))
+    return chain
+
+
+def _require_signer(certificate: x509.Certificate) -> None:
+    """Raises `IntegrityError` for a certificate that is for another use, or of another kind of key."""
+    try:
+        public, extensions = certificate.public_key(), certificate.extensions
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+    except ValueError as error:
+        raise _refused(f"{_named(certificate)} cannot be read: {error}", certificate) from error
+    if ExtendedKeyUsageOID.CODE_SIGNING not in uses:
+        raise _refused(f"{_named(certificate)} is not for signing code (codeSigning)", certificate)
+    for usage in extensions:
+        if isinstance(usage.value, x509.KeyUsage) and not usage.value.digital_signature:
+            raise _refused(f"{_named(certificate)} is not for signatures (digitalSignature)", certificate)
+    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
+        raise _refused(f"the key of {_named(certificate)} is not of the curve P-256", certificate)
+
+
+def _named(certificate: x509.Certificate) -> str:
+    return f"the certificate {fingerprint(certificate)} of {certificate.subject.rfc4514_string() or 'nobody'}"
+
+
+def _refused(why: str, certificate: x509.Certificate) -> IntegrityError:
+    return IntegrityError(
+        f"A signature counts for nothing: {why}.",
+        gate=GATE,
+        value=fingerprint(certificate),
+        hint="`towpath key list` shows the trusted authorities. Have the model attested by who is certified by one.",
+    )
