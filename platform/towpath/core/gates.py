@@ -133,6 +133,14 @@ GATES: dict[str, Gate] = _gates(
         mend="Leave the named column out of what reads it, or agree with its owner on a later `removalDate`.",
     ),
     Gate(
+        code="data.contract_change",
+        stage=Stage.VALIDATE,
+        asks="Does no contract break, without a deprecation window or a version for it, what the champion was made by?",
+        mend="Raise the contract's version, restore what it promised, or deprecate the column until a `removalDate`: "
+        "`towpath contract diff --champion`.",
+        required=True,
+    ),
+    Gate(
         code="features.rows",
         stage=Stage.FEATURIZE,
         asks="Has the training set and the holdout enough rows, and does every declared feature come out?",

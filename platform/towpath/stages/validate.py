@@ -1,6 +1,7 @@
 """validate: the contracts, run as data checks; rows that fail are set aside with their reasons, the others go on.
 
-What the contracts are about to take away is looked for in what the model reads.
+What the contracts are about to take away is looked for in what the model reads, and what they changed since the
+champion was made is held to deprecation windows and versions.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from towpath.core.deprecations import judged, leaving
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
-from towpath.stages import deprecated
+from towpath.stages import deprecated, evolution
 from towpath.stages.work import Work, begin, compose, write
 
 
@@ -24,7 +25,8 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
             folder=folder,
         )
     inputs = {f"contract/{table}": contract.digest for table, contract in contracts.items()}
-    inputs |= deprecated.inputs(reads)
+    changes = evolution.findings(work)
+    inputs |= {**deprecated.inputs(reads), **evolution.inputs(changes)}
     begun = begin(Stage.VALIDATE, candidate, work, inputs)
     datasets = candidate.entry(Stage.INGEST).subjects_of("dataset")
     if begun.found is not None:
@@ -43,7 +45,7 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
         entry = compose(
             begun,
             subjects=subjects,
-            findings=(*report.findings, *judged(reads, as_of=work.as_of.date())),
+            findings=(*report.findings, *judged(reads, as_of=work.as_of.date()), *changes),
             facts={
                 "accepted": {table: checked.rows for table, checked in report.tables.items()},
                 "quarantined": {table: checked.quarantined for table, checked in report.tables.items()},
