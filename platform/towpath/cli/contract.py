@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -110,14 +110,43 @@ def _consumers(folder: Path, columns: Sequence[tuple[str, str]]) -> tuple[Consum
     file = opening.embedded_ledger(settings)
     with ExitStack() as stack:
         # before the first run there is a project, and no model
-        ledger = None if file is not None and not file.exists() else stack.enter_context(opening.ledger(settings))
+        recorded = None
+        if file is None or file.exists():
+            rollouts = stack.enter_context(closing(wiring.open_rollouts(settings)))
+            recorded = (stack.enter_context(opening.ledger(settings)), rollouts)
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="towpath-consumers-"))
         stack.enter_context(output.libraries_on_stderr())
         return consumers(
             columns,
             loaded,
-            ledger,
+            recorded,
             transforms=wiring.open_transforms(),
             features=wiring.open_features(),
             folder=Path(scratch),
         )
+
+
+@app.command()
+def consumers(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A table by its name in the contract.", show_default=False)
+    ],
+    column: Annotated[
+        str | None,
+        typer.Option("--column", metavar="COLUMN", help="Say which have an input or a feature of that column's name."),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """List who stands on a table: models, feature views and endpoints, over all projects that you may read.
+
+    Example: towpath contract consumers flights --column dep_delay
+    """
+    from towpath.cli import asking, contract_shown
+    from towpath.verbs import lineage
+
+    found = asking.ask(lineage.CONSUMERS, lineage.AskConsumers(table=table, column=column))
+    if as_json:
+        output.emit(found.body)
+    else:
+        contract_shown.show_standing(found)
+    return Exit.GOOD

@@ -14,6 +14,7 @@ from towpath.core.evidence import Outcome
 if TYPE_CHECKING:
     from towpath.cli.contract_compared import Compared
     from towpath.stages.consumers import Consumers
+    from towpath.verbs.lineage import ConsumersFound
 
 
 def document(compared: Compared) -> dict[str, Any]:
@@ -71,11 +72,27 @@ def show_consumers(told: Sequence[Consumers]) -> None:
     if not told:
         console.print("No column changes that anything could read.")
         return
-    table = output.table("column", "read by", "models")
+    table = output.table("column", "read by", "models", "endpoints")
     for one in told:
         reads = f"cannot be told: {one.untold}" if one.untold else ", ".join(one.reads) or "nothing"
-        table.add_row(one.column, reads, ", ".join(one.models) or "none")
+        table.add_row(one.column, reads, ", ".join(one.models) or "none", "\n".join(one.endpoints) or "none")
     console.print(table)
+
+
+def show_standing(found: ConsumersFound) -> None:
+    """Who stands on a table, over the projects that may be read."""
+    console = output.results()
+    if found.consumers:
+        table = output.table("model", "is", "inputs", "feature views", "endpoints")
+        for one in found.consumers:
+            inputs = ", ".join(one.inputs) or "none of that name"
+            views, answers = ", ".join(one.views) or "none", "\n".join(one.endpoints) or "none"
+            table.add_row(one.model, one.standing, inputs, views, answers)
+        console.print(table)
+    else:
+        console.print(f"No registered model was made from a table {found.table}.", soft_wrap=True)
+    if found.hidden:
+        console.print("There are projects that you may not read; they are left out.", soft_wrap=True)
 
 
 def _show(found: Comparison) -> None:

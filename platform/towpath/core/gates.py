@@ -400,6 +400,12 @@ GATES: dict[str, Gate] = _gates(
         mend="Read the check page of the watched window; mend the data at the source.",
     ),
     Gate(
+        code="monitor.slo",
+        stage=Stage.MONITOR,
+        asks="Is error budget left of each freshness and latency promise, and does it not burn too fast?",
+        mend="`towpath slo PROJECT` says which promise, and how fast. Have its owner mend the feed before it is spent.",
+    ),
+    Gate(
         code="promote.approvals",
         stage=Stage.PROMOTE,
         asks="Did as many persons agree to this very digest as its charter's risk asks for, none of them a submitter?",

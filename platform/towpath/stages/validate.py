@@ -9,7 +9,8 @@ from __future__ import annotations
 from towpath.core.deprecations import judged, leaving
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
-from towpath.stages import deprecated, evolution
+from towpath.core.slo import promises
+from towpath.stages import deprecated, evolution, latency
 from towpath.stages.work import Work, begin, compose, write
 
 
@@ -42,11 +43,14 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
             subjects.append(work.store("table", table, checked.accepted, rows=checked.rows))
             if checked.quarantine is not None:
                 subjects.append(work.store("quarantine", table, checked.quarantine, rows=checked.quarantined))
+        accepted = {table: checked.accepted for table, checked in report.tables.items()}
+        late = latency.measured(promises(contracts), accepted, as_of=work.as_of)
         entry = compose(
             begun,
             subjects=subjects,
             findings=(*report.findings, *judged(reads, as_of=work.as_of.date()), *changes),
             facts={
+                **({"latency": late} if late else {}),
                 "accepted": {table: checked.rows for table, checked in report.tables.items()},
                 "quarantined": {table: checked.quarantined for table, checked in report.tables.items()},
             },
