@@ -144,13 +144,16 @@ def load(folder: Path) -> Project:
     return Project(folder=file.parent, charter=charter, contracts=found)
 
 
-def contract_file(file: Path) -> tuple[Contract, dict[str, Any]]:
-    """A contract and the document it was read from. Raises `NotFound`, or `Problems` with every error of it."""
+def contract_file(file: Path, *, origin: str | None = None) -> tuple[Contract, dict[str, Any]]:
+    """A contract and the document it was read from. `origin`: what problems call it.
+
+    Raises `NotFound`, or `Problems` with every error of it.
+    """
     if not file.is_file():
         near = sorted(item.name for item in file.parent.glob("*.odcs.yaml")) if file.parent.is_dir() else []
         raise NotFound(f"There is no file {file}.", value=str(file), valid=near, hint="Name the file of a contract.")
     document = _yaml(file)
-    contract = contracts.parse(document, origin=file.name)
+    contract = contracts.parse(document, origin=origin or file.name)
     return contract, document if isinstance(document, dict) else {}
 
 

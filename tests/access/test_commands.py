@@ -68,9 +68,10 @@ VARIANTS = {"approve --withdraw": (Action.WITHDRAW, ("approve", "{candidate}", "
 # What changes nothing that the record speaks of, or serves: a process that watches the record is no actor in it. The
 # demo acts as people that it makes itself, where it may.
 READS = {
-    "contract diff",  # of two files
+    "contract diff",  # of two files, or with what a champion was made by
+    "contract consumers",
     "init",  # writes a folder of drafts
-    *("check", "status", "show", "gates", "schema", "doctor", "whoami", "up", "serve", "server", "demo"),
+    *("check", "status", "slo", "show", "gates", "schema", "doctor", "whoami", "up", "serve", "server", "demo"),
     *("rollout status", "rollout explain", "rollout replay", "emergency list", "model check", "model verify"),
     *("key list", "ledger verify", "ledger at", "ledger show", "ledger export", "hold list", "retention list"),
 }

@@ -30,7 +30,8 @@ def requests(town: Town) -> dict[str, Typed]:
     broken = {**project, "emergency": town.emergency}
     fields: dict[str, dict[str, Any]] = {
         **{key: {} for key in ("projects", "whoami", "gates", "key-list", "hold-list", "token-list")},
-        **dict.fromkeys(("status", "candidates", "rollouts", "emergency-list"), project),
+        "contract-consumers": {"table": "visits"},
+        **dict.fromkeys(("status", "candidates", "rollouts", "emergency-list", "slo"), project),
         **dict.fromkeys(("show", "model-card"), candidate),
         **{
             key: {**candidate, **SHORT} for key in ("approve", "withdraw", "promote", "rollout-start", "emergency-open")

@@ -72,6 +72,7 @@ def test_the_consumers_of_changed_columns_are_listed(cli: Cli, place: Path) -> N
         "visits.pages": (["transforms/spine.sql"], ["visits@2", "visits@1"]),
         "visits.email": (["transforms/features/facts.sql"], []),
     }
+    assert [one["endpoints"] for one in ran.json["consumers"]] == [[], []], "none of them serves"
     shown = cli("contract", "diff", "visits.odcs.yaml", "new.yaml", "--project", ".")
     assert "transforms/features/facts.sql" in shown.out
     assert "visits@2, visits@1" in shown.out

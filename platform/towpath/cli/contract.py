@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,9 @@ import typer
 
 from towpath.cli import options, output
 from towpath.cli.exits import Exit
+from towpath.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from towpath.core.contract_changes import Comparison
     from towpath.stages.consumers import Consumers
 
 app = typer.Typer(help="Data contracts, and what changes in them.", no_args_is_help=True)
@@ -29,8 +29,21 @@ def contract() -> None:
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="The contract's file as it was.", show_default=False)],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The contract's file as it is to be.", show_default=False)],
+    old: Annotated[
+        Path | None, typer.Argument(metavar="OLD", help="The contract's file as it was.", show_default=False)
+    ] = None,
+    new: Annotated[
+        Path | None, typer.Argument(metavar="NEW", help="The contract's file as it is to be.", show_default=False)
+    ] = None,
+    champion: Annotated[
+        Path | None,
+        typer.Option(
+            "--champion",
+            metavar="FOLDER",
+            help="Instead of two files: what the contracts of that model project change since its champion was made.",
+            show_default=False,
+        ),
+    ] = None,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -53,34 +66,38 @@ def diff(
 ) -> int:
     """Say what each change of a contract means to its readers; refuse a version that is too low for them.
 
+    With --champion, all that `towpath run` would refuse is refused: also what breaks readers without a deprecation
+    window.
+
     Example: towpath contract diff flights-old.odcs.yaml flights.odcs.yaml
     """
-    from towpath import project, wiring
-    from towpath.core.contract_changes import compare
+    from towpath import wiring
+    from towpath.cli import contract_compared, contract_shown
     from towpath.core.contract_touched import touched
 
-    (before, old_document), (after, new_document) = project.contract_file(old), project.contract_file(new)
     day = (wiring.now() if as_of is None else as_of).date()
-    found = compare(before, after, old_document, new_document, as_of=day)
-    told = _consumers(consumers, touched(found.changes, before, after)) if consumers is not None else ()
-    if as_json:
-        output.emit(
-            {
-                "old": before.version,
-                "new": after.version,
-                "as_of": day.isoformat(),
-                "bump": found.bump.value,
-                "least": str(found.least),
-                "enough": found.enough,
-                "changes": [asdict(change) for change in found.changes],
-                **({"consumers": [asdict(one) for one in told]} if consumers is not None else {}),
-            }
-        )
+    if champion is not None and old is None:
+        compared = contract_compared.with_champion(champion, as_of=day)
+    elif champion is None and old is not None and new is not None:
+        compared = contract_compared.of_files(old, new, as_of=day)
     else:
-        _print(found)
+        raise BadInput("Two contracts are compared.", hint="Name two files, OLD and NEW, or --champion FOLDER.")
+    told: tuple[Consumers, ...] = ()
+    if consumers is not None:
+        columns = [
+            place
+            for one, found in compared.differences
+            for place in touched(found.changes, one.before, one.after)
+        ]  # fmt: skip
+        told = _consumers(consumers, columns)
+    if as_json:
+        listed = {"consumers": [asdict(one) for one in told]} if consumers is not None else {}
+        output.emit({**contract_shown.document(compared), **listed})
+    else:
+        contract_shown.show(compared)
         if consumers is not None:
-            _print_consumers(told)
-    return Exit.GOOD if found.enough else Exit.REFUSED
+            contract_shown.show_consumers(told)
+    return Exit.REFUSED if compared.refused else Exit.GOOD
 
 
 def _consumers(folder: Path, columns: Sequence[tuple[str, str]]) -> tuple[Consumers, ...]:
@@ -93,45 +110,43 @@ def _consumers(folder: Path, columns: Sequence[tuple[str, str]]) -> tuple[Consum
     file = opening.embedded_ledger(settings)
     with ExitStack() as stack:
         # before the first run there is a project, and no model
-        ledger = None if file is not None and not file.exists() else stack.enter_context(opening.ledger(settings))
+        recorded = None
+        if file is None or file.exists():
+            rollouts = stack.enter_context(closing(wiring.open_rollouts(settings)))
+            recorded = (stack.enter_context(opening.ledger(settings)), rollouts)
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="towpath-consumers-"))
         stack.enter_context(output.libraries_on_stderr())
         return consumers(
             columns,
             loaded,
-            ledger,
+            recorded,
             transforms=wiring.open_transforms(),
             features=wiring.open_features(),
             folder=Path(scratch),
         )
 
 
-def _print_consumers(told: Sequence[Consumers]) -> None:
-    console = output.results()
-    if not told:
-        console.print("No column changes that anything could read.")
-        return
-    table = output.table("column", "read by", "models")
-    for one in told:
-        reads = f"cannot be told: {one.untold}" if one.untold else ", ".join(one.reads) or "nothing"
-        table.add_row(one.column, reads, ", ".join(one.models) or "none")
-    console.print(table)
+@app.command()
+def consumers(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A table by its name in the contract.", show_default=False)
+    ],
+    column: Annotated[
+        str | None,
+        typer.Option("--column", metavar="COLUMN", help="Say which have an input or a feature of that column's name."),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """List who stands on a table: models, feature views and endpoints, over all projects that you may read.
 
+    Example: towpath contract consumers flights --column dep_delay
+    """
+    from towpath.cli import asking, contract_shown
+    from towpath.verbs import lineage
 
-def _print(found: Comparison) -> None:
-    console = output.results()
-    if found.changes:
-        table = output.table("class", "where", "what", "why")
-        for change in found.changes:
-            table.add_row(change.impact.value, change.where, change.what, change.reason)
-        console.print(table)
+    found = asking.ask(lineage.CONSUMERS, lineage.AskConsumers(table=table, column=column))
+    if as_json:
+        output.emit(found.body)
     else:
-        console.print("Nothing differs.")
-    if found.enough:
-        console.print(f"Version {found.after} is enough: at least {found.least} is needed.", soft_wrap=True)
-    else:
-        console.print(
-            f"Version {found.after} is too low after {found.before}: the changes need a {found.bump} bump, "
-            f"at least {found.least}.",
-            soft_wrap=True,
-        )
+        contract_shown.show_standing(found)
+    return Exit.GOOD

@@ -9,6 +9,8 @@ own words these custom properties are read:
 - `mask`, of a property: what its values become before they are stored (`towpath.core.contract_masks`);
 - on a relationship an operator such as `mustBeLessThan` with `unit` (rows, percent): how many references may find no
   row;
+- `sloObjective` and `sloWindow` of a freshness or latency promise: how often it is to hold
+  (`towpath.core.contract_levels`);
 - `severity` of a relationship or freshness promise, `quarantine` of a quality rule or relationship (true or false).
 """
 
@@ -27,7 +29,7 @@ from open_data_contract_standard.model import (
     ServiceLevelAgreementProperty,
 )
 
-from towpath.core import contract_masks, odcs
+from towpath.core import contract_levels, contract_masks, odcs
 from towpath.core import digest as digests
 from towpath.core.contract_deprecation import REMOVAL_DATE, removal_date
 from towpath.core.contract_limits import limits
@@ -88,6 +90,7 @@ def parse(document: object, *, origin: str) -> Contract:
     if not tables:
         notes.refuse("schema", "no table; a contract describes at least one.")
     tables = _with_freshness(tables, standard, notes)
+    tables = contract_levels.with_latency(tables, standard, notes, hours=_HOURS)
     contract_masks.clocks(tables, notes)
     owner = _owner(standard, notes)
     notes.raise_any()
@@ -299,6 +302,11 @@ def _freshness(
     if isinstance(item.value, bool) or not isinstance(item.value, int | float) or item.value <= 0:
         notes.refuse(at, f"value is {item.value!r}; it is a number above 0.", value=item.value)
         return "", None
-    extras = notes.custom(at, item.customProperties, ("severity",))
-    age = timedelta(hours=hours * item.value)
-    return table, Freshness(column=column, bound=age, severity=severity(extras.get("severity"), at, notes))
+    known = ("severity", contract_levels.OBJECTIVE, contract_levels.WINDOW)
+    extras = notes.custom(at, item.customProperties, known)
+    return table, Freshness(
+        column=column,
+        bound=timedelta(hours=hours * item.value),
+        severity=severity(extras.get("severity"), at, notes),
+        objective=contract_levels.objective(extras, at, notes),
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from towpath.core.contract_changes_objectives import READ, objectives
 from towpath.core.contract_changes_values import Change, breaking, compatible, metadata, stated
 from towpath.core.promises import Operator
 
@@ -30,7 +31,7 @@ _READ = {
         *("multipleOf", "pattern", "timezone"),
     },
 }
-_CUSTOM = {"knownAt", "mask", "removalDate", "severity", "quarantine", "unit", *Operator}
+_CUSTOM = {*READ, "knownAt", "mask", "removalDate", "severity", "quarantine", "unit", *Operator}
 # Whole lists whose items come and go with what they belong to; an item of these that is new or gone is judged there.
 _JUDGED_ITEMS = {"schema", "properties", "relationships", "enum"}
 # Where data lie, who may read them, at what price, in which stored type: agreements that no check looks at.
@@ -168,6 +169,7 @@ def _sla(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
             continue
         if not _fresh(name) and _level(one) != _level(other):
             yield _moved(where, name, one, other)
+        yield from objectives(where, one, other)
         judged = {"value", "valueExt", "unit", "element", "customProperties"}
         for key in dict.fromkeys([*one, *other]):
             if key not in judged and one.get(key) != other.get(key):

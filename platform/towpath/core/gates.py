@@ -133,6 +133,14 @@ GATES: dict[str, Gate] = _gates(
         mend="Leave the named column out of what reads it, or agree with its owner on a later `removalDate`.",
     ),
     Gate(
+        code="data.contract_change",
+        stage=Stage.VALIDATE,
+        asks="Does no contract break, without a deprecation window or a version for it, what the champion was made by?",
+        mend="Raise the contract's version, restore what it promised, or deprecate the column until a `removalDate`: "
+        "`towpath contract diff --champion`.",
+        required=True,
+    ),
+    Gate(
         code="features.rows",
         stage=Stage.FEATURIZE,
         asks="Has the training set and the holdout enough rows, and does every declared feature come out?",
@@ -390,6 +398,12 @@ GATES: dict[str, Gate] = _gates(
         stage=Stage.MONITOR,
         asks="Does the watched window's data still hold its contracts?",
         mend="Read the check page of the watched window; mend the data at the source.",
+    ),
+    Gate(
+        code="monitor.slo",
+        stage=Stage.MONITOR,
+        asks="Is error budget left of each freshness and latency promise, and does it not burn too fast?",
+        mend="`towpath slo PROJECT` says which promise, and how fast. Have its owner mend the feed before it is spent.",
     ),
     Gate(
         code="promote.approvals",

@@ -185,12 +185,35 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Objective:
+    """How often a promise is to hold: percent of what is measured, over a window that ends now."""
+
+    percent: float = 95.0
+    window: timedelta = timedelta(days=28)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Freshness:
     """The newest value of `column` may be at most `bound` old."""
 
     column: str
     bound: timedelta
     severity: Severity = Severity.ERROR
+    objective: Objective = Objective()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """From `column`, when something happened, to `known_at`, when it became known, at most `bound` may pass.
+
+    `why`: the reason for which it cannot be measured; then there is no bound.
+    """
+
+    column: str
+    known_at: str = ""
+    bound: timedelta | None = None
+    objective: Objective = Objective()
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +225,7 @@ class Table:
     rules: tuple[Rule, ...] = ()
     references: tuple[Reference, ...] = ()
     freshness: Freshness | None = None
+    latencies: tuple[Latency, ...] = ()
     description: str = ""
     masks: Mapping[str, Mask] = field(default_factory=dict)
 

@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from towpath.core.deprecations import Leaving, Reads
-from towpath.core.evidence import Candidate, RecordKind
-from towpath.core.gates import Stage
-from towpath.ports import FeatureStore, Ledger, Transforms
+from towpath.core.evidence import RecordKind
+from towpath.ports import FeatureStore, Ledger, Rollouts, Transforms
 from towpath.project import Project
 from towpath.stages.deprecated import readers
-from towpath.stages.work import candidate_of
+from towpath.stages.lineage import Consumer, consumers_of
 
 Place = tuple[str, str]  # table and column
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consumers:
-    """Of one column: what of the project reads it (`untold`: why that cannot be told), and the models that hold it."""
+    """Of one column: what of the project reads it (`untold`: why that cannot be told), and the models that hold it.
+
+    `endpoints`: where those of them that serve now answer.
+    """
 
     column: str
     reads: tuple[str, ...]
     models: tuple[str, ...]
+    endpoints: tuple[str, ...] = ()
     untold: str = ""
 
 
 def consumers(
     columns: Sequence[Place],
     project: Project,
-    ledger: Ledger | None,
+    recorded: tuple[Ledger, Rollouts] | None,
     *,
     transforms: Transforms,
     features: FeatureStore,
     folder: Path,
 ) -> tuple[Consumers, ...]:
-    """The consumers of each column, as they stand in the project's folder and in the ledger (None: there is none).
+    """The consumers of each column, as they stand in the project's folder and in the record (None: there is none).
 
     `folder` is an empty one to work in. Raises `DeclarationError` for a feature repository that does not load.
     """
     asked = {place: _asked(place, project) for place in columns}
     known = [one for one in asked.values() if one is not None]
     reads = readers(project, known, transforms=transforms, features=features, folder=folder)
-    models = tuple(_registered(ledger)) if ledger is not None and columns else ()
     found = []
     for place, one in asked.items():
         read = reads[one] if one is not None else Reads()
+        models = _models(place, recorded)
         found.append(
             Consumers(
                 column=".".join(place),
                 reads=read.by,
-                models=tuple(name for name, candidate in models if _holds(candidate, *place)),
+                models=tuple(each.model for each in models),
+                endpoints=tuple(dict.fromkeys(where for each in models for where in each.endpoints)),
                 untold=read.untold,
             )
         )
     return tuple(found)
+
+
+def _models(place: Place, recorded: tuple[Ledger, Rollouts] | None) -> tuple[Consumer, ...]:
+    """The models, of whatever project, that have an input or a feature of the column's name."""
+    if recorded is None:
+        return ()
+    (table, column), (ledger, rollouts) = place, recorded
+    projects = {record.project for record in ledger.records(kind=RecordKind.ENTRY)}
+    found = consumers_of(table, (column,), ledger, rollouts, projects=projects)
+    return tuple(one for one in found if one.inputs or one.views)
 
 
 def _asked(place: Place, project: Project) -> Leaving | None:
@@ -66,21 +79,3 @@ def _asked(place: Place, project: Project) -> Leaving | None:
     if contract is None:
         return None
     return Leaving(table=table, column=column, day=None, contract=contract.id, owner=contract.owner)
-
-
-def _registered(ledger: Ledger) -> Iterator[tuple[str, Candidate]]:
-    """Every version in the registry that the ledger speaks of, the newest first."""
-    records = [one for one in ledger.records(kind=RecordKind.ENTRY) if one.stage == Stage.REGISTER]
-    for record in reversed(records):
-        notes = record.entry().notes
-        if "version" in notes:
-            name = f"{notes.get('registered_model', record.project)}@{notes['version']}"
-            yield name, candidate_of(ledger, record.project, record.digest)
-
-
-def _holds(candidate: Candidate, table: str, column: str) -> bool:
-    """Whether the model was made from that table and has an input of that name."""
-    if table not in candidate.entry(Stage.INGEST).subjects_of("dataset"):
-        return False
-    facts: Mapping[str, Any] = candidate.entry(Stage.TRAIN).facts
-    return column in facts.get("inputs", ())

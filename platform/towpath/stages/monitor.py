@@ -1,4 +1,7 @@
-"""monitor: the champion on later data: drift against its training set, its predictions, and its performance."""
+"""monitor: the champion on later data: drift against its training set, its predictions, and its performance.
+
+And the contracts' service levels: what is left of their error budgets, and how fast it goes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ import pandas as pd
 from towpath.core.errors import NotFound
 from towpath.core.evidence import Candidate, Finding, Outcome
 from towpath.core.gates import Stage
+from towpath.core.slo import Status, judged, promises
 from towpath.measure import drift
-from towpath.stages import judging
+from towpath.stages import judging, slo
 from towpath.stages.attested import require_attested
 from towpath.stages.scoring import Scoring
 from towpath.stages.tracked import trained
@@ -27,7 +31,11 @@ def monitor(candidate: Candidate, work: Work) -> Candidate:
             value=work.name,
             hint="Promote a candidate: `towpath promote`.",
         )
+    levels = slo.statuses(
+        promises(work.project.contracts), slo.measurements(work.ports.ledger, work.name), until=work.as_of
+    )
     inputs = {
+        **slo.inputs(levels),
         "champion": found.candidate.digest or "",
         "monitoring": work.project.section_digest("monitoring"),
         "gates": work.project.section_digest("gates"),
@@ -36,10 +44,12 @@ def monitor(candidate: Candidate, work: Work) -> Candidate:
     if begun.found is not None:
         return candidate.append(begun.found)
     with work.scratch() as folder:
-        return _monitor(begun, found, work, folder)
+        return _monitor(begun, found, levels, work, folder)
 
 
-def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> Candidate:
+def _monitor(
+    begun: Begun, found: ChampionRecord, levels: tuple[Status, ...], work: Work, folder: Path
+) -> Candidate:  # fmt: skip
     charter, objects = work.project.charter, work.ports.objects
     features = begun.candidate.entry(Stage.FEATURIZE).subject("features", "watch")
     current_file = objects.fetch(features.digest)
@@ -47,7 +57,7 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
     made = found.candidate.entry(Stage.TRAIN)
     columns = [str(name) for name in _list(made.facts["inputs"])]
     reference_file = objects.fetch(found.candidate.entry(Stage.FEATURIZE).subject("features", "train").digest)
-    judged = pd.read_parquet(objects.fetch(found.candidate.entry(Stage.EVALUATE).subject("predictions").digest))
+    known = pd.read_parquet(objects.fetch(found.candidate.entry(Stage.EVALUATE).subject("predictions").digest))
     work.progress.step("the champion, verified")
     require_attested(work.ports.ledger, work.ports.keys, found.candidate)
     model = work.ports.models.load(work.ports.models.verified(trained(made), target=folder / "model"))
@@ -60,10 +70,11 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
     learnt = scoring.learnt(labels)
     findings = [
         *drift.findings(report, share=charter.monitoring.drift_share, rows=len(current)),
-        judging.prediction_drift(judged, scoring.columns(scores), bound=charter.monitoring.prediction_distance),
+        judging.prediction_drift(known, scoring.columns(scores), bound=charter.monitoring.prediction_distance),
         *judging.performance(scoring.labels(labels[learnt]), scores[learnt], charter.gates, seed=charter.training.seed),
         *judging.new_classes(labels, learnt),
         _quality(begun.candidate),
+        *(judged(one) for one in levels),
     ]
     entry = compose(
         begun,
@@ -73,6 +84,7 @@ def _monitor(begun: Begun, found: ChampionRecord, work: Work, folder: Path) -> C
             "drifted": list(report.drifted),
             "champion": found.candidate.id,
             "rows": len(current),
+            "slo": [one.document for one in levels],
         },
         attachments=work.attach(report.page),
     )

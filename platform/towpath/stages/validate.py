@@ -1,6 +1,7 @@
 """validate: the contracts, run as data checks; rows that fail are set aside with their reasons, the others go on.
 
-What the contracts are about to take away is looked for in what the model reads.
+What the contracts are about to take away is looked for in what the model reads, and what they changed since the
+champion was made is held to deprecation windows and versions.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from towpath.core.deprecations import judged, leaving
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
-from towpath.stages import deprecated
+from towpath.core.slo import promises
+from towpath.stages import deprecated, evolution, latency
 from towpath.stages.work import Work, begin, compose, write
 
 
@@ -24,7 +26,8 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
             folder=folder,
         )
     inputs = {f"contract/{table}": contract.digest for table, contract in contracts.items()}
-    inputs |= deprecated.inputs(reads)
+    changes = evolution.findings(work)
+    inputs |= {**deprecated.inputs(reads), **evolution.inputs(changes)}
     begun = begin(Stage.VALIDATE, candidate, work, inputs)
     datasets = candidate.entry(Stage.INGEST).subjects_of("dataset")
     if begun.found is not None:
@@ -40,11 +43,14 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
             subjects.append(work.store("table", table, checked.accepted, rows=checked.rows))
             if checked.quarantine is not None:
                 subjects.append(work.store("quarantine", table, checked.quarantine, rows=checked.quarantined))
+        accepted = {table: checked.accepted for table, checked in report.tables.items()}
+        late = latency.measured(promises(contracts), accepted, as_of=work.as_of)
         entry = compose(
             begun,
             subjects=subjects,
-            findings=(*report.findings, *judged(reads, as_of=work.as_of.date())),
+            findings=(*report.findings, *judged(reads, as_of=work.as_of.date()), *changes),
             facts={
+                **({"latency": late} if late else {}),
                 "accepted": {table: checked.rows for table, checked in report.tables.items()},
                 "quarantined": {table: checked.quarantined for table, checked in report.tables.items()},
             },

@@ -12,6 +12,8 @@ from towpath.verbs import (
     custody,
     installation,
     labels,
+    lineage,
+    objectives,
     promotions,
     reconciling,
     records,
@@ -19,7 +21,10 @@ from towpath.verbs import (
 )
 from towpath.verbs.verb import Verb
 
-_MODULES: Final = (candidates, approvals, promotions, rollouts, records, custody, reconciling, installation, labels)
+_MODULES: Final = (
+    *(candidates, approvals, promotions, rollouts, records, custody, reconciling, installation, labels),
+    *(objectives, lineage),
+)
 
 VERBS: Final[Mapping[str, Verb[Any, Any]]] = {verb.name: verb for module in _MODULES for verb in module.VERBS}
 
