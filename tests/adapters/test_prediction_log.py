@@ -235,3 +235,45 @@ def test_a_bucket_is_read_through_a_cache(rclone_s3: Any, tmp_path: Path) -> Non
     assert log.list("flights") == []
     other = BucketPlace(bucket.name, "", settings=s3_settings(bucket), cache=tmp_path / "other")
     assert other.local(stored) is None
+
+
+WINE = {
+    "classes": ["red", "rosé", "white"],
+    "units": ["N1", "N2"],
+    "buckets": [None, None],
+    "keys": ["k1", "k2"],
+    "rows": [[1, "a"], [2, "b"]],
+    "predictions": [0.2, 0.7, 0.1, 0.4, 0.2, 0.4],
+}
+
+
+def test_rows_of_several_classes_bring_columns_of_their_own(tmp_path: Path) -> None:
+    log = FolderPlace(tmp_path / "log")
+    ours = [line(1, **WINE), line(2, **WINE | {"predictions": None, "error": "timeout"}), label(1), label(2)]
+    ours[3] |= {"label": None, "class": "white"}
+    PredictionLog(log).ship(spool(tmp_path / "w1" / "1.jsonl", ours))
+    PredictionLog(log).ship(spool(tmp_path / "w1" / "2.jsonl", [line(3), label(3)]))
+    classed, plain = content(log, "flights/predictions").values()
+    truth, number = content(log, "flights/labels").values()
+    assert [(row["predicted"], row["prediction"], row["probabilities"]) for row in classed] == [
+        ("rosé", 0.7, [("red", 0.2), ("rosé", 0.7), ("white", 0.1)]),
+        ("red", 0.4, [("red", 0.4), ("rosé", 0.2), ("white", 0.4)]),  # of two alike the first
+        (None, None, None),
+        (None, None, None),
+    ]
+    assert [(row["label"], row["class"]) for row in truth] == [(1, None), (None, "white")]
+    assert not {"predicted", "probabilities"} & plain[0].keys()
+    assert "class" not in number[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"predictions": [0.2, 0.7]},
+        {"predictions": [0.2, 0.7, None, 0.4, 0.2, 0.4]},
+        {"classes": ["red", "red", "white"]},
+    ],
+)
+def test_lines_whose_probabilities_do_not_fit_are_set_aside(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    file = spool(tmp_path / "w1" / "1.jsonl", [line(1, **WINE | wrong), {**label(1), "class": "red"}])
+    assert PredictionLog(FolderPlace(tmp_path / "log")).ship(file) == Shipped(rows=0, labels=0, torn=2)

@@ -438,3 +438,22 @@ def test_labels_know_the_keys_of_merged_predictions(tmp_path: Path) -> None:
         "flights", tmp_path / "labels.parquet", key="key", label="label"
     )
     assert (joined.labels, joined.unknown) == (9, 2)
+
+
+def test_files_with_and_without_classes_become_one(tmp_path: Path) -> None:
+    place = FolderPlace(tmp_path / "log")
+    classed = line(2, classes=["red", "white"], predictions=[0.25, 0.75])
+    named = label(2) | {"label": None, "class": "white"}
+    for number, lines in enumerate(([line(1), label(1)], [classed, named], [line(3), label(3)])):
+        ship(place, f"w1-{number}", lines)
+    assert Compaction(place, clock=lambda: LATER).run("flights", workers=set()) == 6
+    (rows,) = [pq.read_table(place.local(one)) for one in place.list("flights/predictions-3")]
+    (labels,) = [pq.read_table(place.local(one)) for one in place.list("flights/labels-3")]
+    assert rows["predicted"].to_pylist() == [None, "white", None]
+    assert rows["probabilities"].to_pylist() == [None, [("red", 0.25), ("white", 0.75)], None]
+    assert rows["prediction"].to_pylist() == [0.5, 0.75, 0.5]
+    assert list(zip(labels["label"].to_pylist(), labels["class"].to_pylist(), strict=True)) == [
+        (1, None),
+        (None, "white"),
+        (1, None),
+    ]

@@ -33,9 +33,9 @@ def table(folder: Path, rows: Sequence[Mapping[str, Any]], **types: pa.DataType)
     return file
 
 
-def join(log: Place, file: Path, *, at: float = AT + 60) -> Joined:
+def join(log: Place, file: Path, *, at: float = AT + 60, classes: bool = False) -> Joined:
     labels = LabelTables(log, clock=lambda: datetime.fromtimestamp(at, tz=UTC))
-    return labels.join_labels("flights", file, key="flight", label="late")
+    return labels.join_labels("flights", file, key="flight", label="late", classes=classes)
 
 
 def test_labels_find_their_predictions_whenever_these_are_shipped(log: Place, tmp_path: Path) -> None:
@@ -72,3 +72,20 @@ def test_labels_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no label"):
         join(log, table(tmp_path, [{"flight": "a", "late": None}], late=pa.int64()))
     assert log.list("flights") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(["early", "", None], ["early"]), ([3.0, None, 7.0], ["3", "7"]), ([3, 0, 7], ["3", "0", "7"])]
+)
+def test_labels_of_a_multiclass_model_are_classes(tmp_path: Path, said: list[Any], kept: list[str]) -> None:
+    log = FolderPlace(tmp_path / "log")
+    rows = [{"flight": str(number), "late": one} for number, one in enumerate(said)]
+    if "" in said:
+        with pytest.raises(BadInput, match="1 labels in 'late' are no text and no whole number: ''"):
+            join(log, table(tmp_path, rows), classes=True)
+        rows = [row for row in rows if row["late"] != ""]
+    assert join(log, table(tmp_path, rows), classes=True).labels == len(kept)
+    (stored,) = log.list("flights/labels")
+    read = pq.read_table(log.local(stored))
+    assert read["class"].to_pylist() == kept
+    assert read["label"].to_pylist() == [None] * len(kept)

@@ -15,14 +15,21 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
 from adapters.fitted_models import (
     COLUMNS,
     COUNTRIES,
     MODELS,
+    NUMBERS,
     SOURCES,
     TYPES,
+    WORDS,
     answer,
     fitted,
     frame_of,
@@ -32,6 +39,7 @@ from adapters.fitted_models import (
 from towpath.adapters import runtime_plan
 from towpath.adapters.mlflow_models_saved import save
 from towpath.adapters.runtime_encoder import Encoder
+from towpath.adapters.runtime_onnx import signature_of
 from towpath.adapters.runtimes import KINDS, ServingRuntimes
 from towpath.core.errors import BadInput, IntegrityError, NotFound, Unreachable
 from towpath.ports import Runtime
@@ -294,3 +302,42 @@ def _dies(runtime: Any, made: list[list[object]], expected: Any) -> None:
         asyncio.run(runtime.predict_apart(made))
     found = asyncio.run(runtime.predict_apart(made[:5]))
     np.testing.assert_allclose(found, expected[:5], rtol=0, atol=1e-12)
+
+
+def _several(last: Any) -> Any:
+    """A pipeline that ends in that estimator, fitted on three named classes."""
+    frame, _ = visits()
+    grown = np.array(["low", "middle", "top"])[np.digitize(frame["pages"] + 2 * (frame["source"] == "ad"), [4, 7])]
+    words = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+    columns = ColumnTransformer([("words", words, WORDS), ("numbers", SimpleImputer(), NUMBERS)])
+    return make_pipeline(columns, last).fit(frame[list(COLUMNS)], grown)
+
+
+@pytest.mark.parametrize(
+    ("last", "kinds"),
+    [
+        (HistGradientBoostingClassifier(max_iter=8, random_state=0), {"trees", "treelite", "onnx"}),
+        (GradientBoostingClassifier(n_estimators=4, random_state=0), {"trees", "treelite", "onnx"}),
+        (RandomForestClassifier(5, max_depth=4, random_state=0), {"treelite"}),
+    ],
+)
+def test_every_class_has_the_same_probability(last: Any, kinds: set[str], tmp_path: Path) -> None:
+    model, (frame, _) = _several(last), visits()
+    rows, runtimes = list(frame[list(COLUMNS)].head(50).itertuples(index=False, name=None)), ServingRuntimes()
+    rows = [tuple(None if value != value else value for value in row) for row in rows]
+    expected = model.predict_proba(frame[list(COLUMNS)].head(50)).ravel()
+    made = runtimes.compile(model, columns=COLUMNS, types=TYPES, folder=tmp_path)
+    assert kinds <= {one.kind for one in made}
+    for one in made:
+        if one.kind in kinds:
+            runtime = runtimes.open(one.kind, one.file, columns=COLUMNS, types=TYPES)
+            assert runtime.predict(rows) == pytest.approx(expected, abs=1e-6), one.kind
+        if one.kind == "onnx":
+            output: Any = signature_of(one.file)["output"]
+            assert output["classes"] == ["low", "middle", "top"]
+
+
+def test_two_named_classes_are_not_compiled(tmp_path: Path) -> None:
+    frame, target = visits()
+    model = HistGradientBoostingClassifier(max_iter=2).fit(frame[["pages"]], target.map({0: "no", 1: "yes"}))
+    assert ServingRuntimes().compile(model, columns=["pages"], types=TYPES, folder=tmp_path) == ()

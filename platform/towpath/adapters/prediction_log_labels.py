@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from towpath.adapters.prediction_log_parts import TIERS, folder
 from towpath.adapters.prediction_log_places import Place
-from towpath.adapters.prediction_log_tables import LABELS
+from towpath.adapters.prediction_log_tables import CLASSED_LABELS, LABELS
 from towpath.core import digest as digests
 from towpath.core.errors import BadInput
 
@@ -44,16 +44,17 @@ class LabelTables:
         self._place = place
         self._clock = clock
 
-    def join_labels(self, project: str, file: Path, *, key: str, label: str) -> Joined:
+    def join_labels(self, project: str, file: Path, *, key: str, label: str, classes: bool = False) -> Joined:
         """Store the labels of a Parquet file. The same labels a second time are the same object, and nothing changes.
 
-        Raises `BadInput` for a column that is not there, labels other than 0 and 1, or a table without any label.
+        `classes`: the project's model is multiclass, and any text or whole number is a label. Raises `BadInput` for a
+        column that is not there, labels other than 0 and 1 (or of another kind), or a table without any label.
         """
         with tempfile.TemporaryDirectory(prefix="towpath-labels-") as folder:
             config = {"TimeZone": "UTC", "autoinstall_known_extensions": "false", "temp_directory": folder}
             database = duckdb.connect(":memory:", config=config)
             try:
-                rows = _read(database, file, key=key, label=label)
+                rows = _read(database, file, key=key, label=label, classes=classes)
                 found: pa.Table = database.sql("SELECT key, label FROM labels ORDER BY key").to_arrow_table()
                 if not found.num_rows:
                     raise BadInput(
@@ -67,7 +68,7 @@ class LabelTables:
             if not already:
                 now = self._clock().astimezone(UTC)
                 target = Path(folder) / "labels.parquet"
-                pq.write_table(_labels(found, now), target, compression="zstd")
+                pq.write_table(_labels(found, now, classes=classes), target, compression="zstd")
                 self._place.put(target, f"{project}/labels/{now:%Y-%m-%d}/{name}")
         total, complete = rows
         return Joined(
@@ -99,17 +100,25 @@ class LabelTables:
         return int(count[0][0])
 
 
-def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: str) -> tuple[int, int]:
+_NUMBER = """CASE lower({said}) WHEN '1' THEN 1 WHEN '1.0' THEN 1 WHEN 'true' THEN 1
+WHEN '0' THEN 0 WHEN '0.0' THEN 0 WHEN 'false' THEN 0 END"""
+_CLASS = "nullif({said}, '')"
+# a gap in a column makes its whole numbers floats
+_WHOLE = "CASE WHEN isfinite({label}) AND {label} = floor({label}) THEN {label}::BIGINT::VARCHAR END"
+
+
+def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: str, classes: bool) -> tuple[int, int]:
     """Make `labels`, one row a key, the first of the file; how many rows the file has, and how many are complete."""
-    columns = pq.read_schema(file).names
+    schema = pq.read_schema(file)
     for column in (key, label):
-        if column not in columns:
-            raise BadInput(f"The labels have no column {column!r}.", value=column, valid=columns)
+        if column not in schema.names:
+            raise BadInput(f"The labels have no column {column!r}.", value=column, valid=schema.names)
     quoted_key, quoted_label = _quoted(key), _quoted(label)
+    named = _WHOLE if pa.types.is_floating(schema.field(label).type) else _CLASS
+    meant = (named if classes else _NUMBER).format(said=f"{quoted_label}::VARCHAR", label=quoted_label)
     database.execute(
         f"CREATE TEMP TABLE given AS SELECT {quoted_key}::VARCHAR AS key, {quoted_label}::VARCHAR AS said, "
-        f"CASE lower({quoted_label}::VARCHAR) WHEN '1' THEN 1 WHEN '1.0' THEN 1 WHEN 'true' THEN 1 "
-        "WHEN '0' THEN 0 WHEN '0.0' THEN 0 WHEN 'false' THEN 0 END AS label, file_row_number AS number "
+        f"{meant} AS label, file_row_number AS number "
         "FROM read_parquet($file, file_row_number = true)",
         {"file": str(file)},
     )
@@ -118,10 +127,11 @@ def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: s
     ).fetchall()
     if wrong:
         shown = ", ".join(repr(said) for said, _ in wrong[:_UNLABELLED])
+        told = "no text and no whole number" if classes else "neither 0 nor 1"
         raise BadInput(
-            f"{sum(count for _, count in wrong):,} labels in {label!r} are neither 0 nor 1: {shown}.",
+            f"{sum(count for _, count in wrong):,} labels in {label!r} are {told}: {shown}.",
             value=wrong[0][0],
-            valid=[0, 1],
+            valid=["text", "a whole number"] if classes else [0, 1],
             hint="Leave a label empty until it is known.",
         )
     database.execute(
@@ -134,17 +144,19 @@ def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: s
     return total, complete
 
 
-def _labels(found: pa.Table, at: datetime) -> pa.Table:
+def _labels(found: pa.Table, at: datetime, *, classes: bool) -> pa.Table:
     count = found.num_rows
+    schema = CLASSED_LABELS if classes else LABELS
     columns = {
         "request": pa.nulls(count, pa.string()),
         "row": pa.array([0] * count, pa.int32()),
         "at": pa.array([at] * count, LABELS.field("at").type),
         "key": found["key"],
-        "label": found["label"].cast(pa.int8()),
+        "label": pa.nulls(count, pa.int8()) if classes else found["label"].cast(pa.int8()),
+        "class": found["label"],
         "source": pa.array([SOURCE] * count, pa.string()),
     }
-    return pa.table([columns[field.name] for field in LABELS], schema=LABELS)
+    return pa.table([columns[field.name] for field in schema], schema=schema)
 
 
 def _digest(found: pa.Table) -> str:

@@ -23,7 +23,8 @@ _BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One request, or its part that one arm answered. Lists have one element a row of the request.
 
-    `positions` says which rows of the request these are; without it they are all of them, in order.
+    `positions` says which rows of the request these are; without it they are all of them, in order. With `classes`,
+    `predictions` has one probability for each of them a row, one row's behind the other's.
     """
 
     v: Literal[1]
@@ -49,12 +50,17 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     features: dict[str, int] | None = None
     positions: list[_Number] | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.rows)
-        for one in (self.units, self.buckets, self.keys, self.predictions, self.positions):
+        for one in (self.units, self.buckets, self.keys, self.positions):
             if one is not None and len(one) != count:
                 raise ValueError(f"not every list has {count} elements, as many as there are rows")
+        if self.predictions is not None and len(self.predictions) != count * (len(self.classes) or 1):
+            raise ValueError(f"there are {len(self.predictions)} predictions of {count} rows")
+        if self.classes and (len(set(self.classes)) != len(self.classes) or None in (self.predictions or ())):
+            raise ValueError("a class is named twice, or has no probability")
         width = len(self.columns)
         for row in self.rows:
             if len(row) != width:
@@ -62,7 +68,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What came true of one prediction, named by its request and row or by the key of its row."""
+    """What came true of one prediction, named by its request and row or by the key of its row.
+
+    `label` is a binary model's, `named` (in the line `class`) a multiclass model's.
+    """
 
     v: Literal[1]
     at: _Instant
@@ -70,10 +79,13 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     request: str | None = None
     row: _Number = 0
     key: str | None = None
-    label: Literal[0, 1]
+    label: Literal[0, 1] | None = None
+    named: str | None = msgspec.field(default=None, name="class")
     source: str
 
     def __post_init__(self) -> None:
+        if (self.label is None) is (self.named is None):
+            raise ValueError("a label is either a number or a class")
         if self.request is None and self.key is None:
             raise ValueError("a label names neither a request nor a key")
 
@@ -117,7 +129,7 @@ def checked(rows: Sequence[object]) -> Lines:
     predictions: list[Prediction] = []
     labels: list[Label] = []
     for number, row in enumerate(rows):
-        is_label = isinstance(row, dict) and "label" in row
+        is_label = isinstance(row, dict) and bool({"label", "class"} & row.keys())
         try:
             if is_label:
                 labels.append(msgspec.convert(row, Label))

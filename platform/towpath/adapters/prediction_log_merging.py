@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,13 @@ import pyarrow.parquet as pq
 
 from towpath.adapters.prediction_log_parts import PART, TIERS, Part, described, owner_of, sources
 from towpath.adapters.prediction_log_places import Stored
-from towpath.adapters.prediction_log_tables import LABELS, PREDICTIONS, REPEATED
+from towpath.adapters.prediction_log_tables import (
+    CLASSED_LABELS,
+    CLASSED_PREDICTIONS,
+    LABELS,
+    PREDICTIONS,
+    REPEATED,
+)
 from towpath.core.errors import IntegrityError
 
 AT_ONCE = 60  # seconds of a minute, minutes of an hour
@@ -21,7 +28,8 @@ MOST_BYTES = 64 << 20  # of the files that are merged into one
 _ROW_GROUP_BYTES = 64 << 20  # in memory
 _ROW_GROUP_ROWS = 122_880
 _DAY = "day"  # owner of what was merged when its day was over
-_SCHEMAS = {"predictions": PREDICTIONS, "labels": LABELS}
+_SCHEMAS = {"predictions": (PREDICTIONS, CLASSED_PREDICTIONS), "labels": (LABELS, CLASSED_LABELS)}
+_OF_CLASSES = {name for plain, classed in _SCHEMAS.values() for name in classed.names if name not in plain.names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +87,7 @@ def merge(files: Mapping[Stored, tuple[Path, Sequence[Part]]], target: Path) -> 
     parts = {part.name: part for own in held.values() for part in own}
     numbers = {name: number for number, name in enumerate(parts)}
     kind = next(iter(parts)).split("/")[1]
-    schema = described(_SCHEMAS[kind], list(parts.values()))
+    schema = described(_schema(kind, (path for path, _ in files.values())), list(parts.values()))
     repeated = [PART, *(name for name in REPEATED if name in schema.names)]
     with pq.ParquetWriter(target, schema, compression="zstd", use_dictionary=repeated) as writer:
         tables = (
@@ -94,6 +102,19 @@ def merge(files: Mapping[Stored, tuple[Path, Sequence[Part]]], target: Path) -> 
     return tuple(parts.values())
 
 
+def _schema(kind: str, paths: Iterable[Path]) -> pa.Schema:
+    """The columns of the merged file: those of classes only where one of the files has them."""
+    plain, classed = _SCHEMAS[kind]
+    return classed if any(set(classed.names) <= _names(path) for path in paths) else plain
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        return set(pq.read_schema(path).names)
+    except pa.ArrowInvalid as error:
+        raise _unreadable(path, error) from error
+
+
 def _tables(path: Path, numbers: Sequence[int], schema: pa.Schema) -> Iterator[pa.Table]:
     """A file's rows with the new numbers of their parts; rows of parts without one are left out."""
     try:
@@ -102,16 +123,25 @@ def _tables(path: Path, numbers: Sequence[int], schema: pa.Schema) -> Iterator[p
                 table = file.read_row_group(group)
                 old = table[PART].to_numpy() if PART in table.column_names else np.zeros(table.num_rows, np.int32)
                 new = np.asarray(numbers, np.int32)[old]
-                columns = [
-                    pa.array(new) if field.name == PART else table[field.name].cast(field.type) for field in schema
-                ]
+                columns = [pa.array(new) if field.name == PART else _column(table, field) for field in schema]
                 yield pa.table(columns, schema=schema).filter(pa.array(new >= 0))
     except (pa.ArrowInvalid, KeyError, IndexError) as error:
-        raise IntegrityError(
-            f"{path.name} of the prediction log cannot be read: {error}",
-            value=path.name,
-            hint="Remove the file, or restore it: what is missing is not judged.",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _column(table: pa.Table, field: pa.Field[Any]) -> Any:
+    """Raises `KeyError` for a column that every file of the log has."""
+    if field.name in _OF_CLASSES and field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    return table[field.name].cast(field.type)
+
+
+def _unreadable(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"{path.name} of the prediction log cannot be read: {error}",
+        value=path.name,
+        hint="Remove the file, or restore it: what is missing is not judged.",
+    )
 
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -8,11 +8,13 @@ import warnings
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter, methodcaller
 from pathlib import Path
 from typing import Any
 
 from towpath.adapters import runtime_onnx_signature as signatures
 from towpath.adapters import runtime_onnx_trees as trees
+from towpath.adapters.runtime_classes import is_known
 from towpath.adapters.runtime_encoder import picker
 from towpath.adapters.runtime_file import damaged
 from towpath.adapters.runtime_onnx_packed import NUMBERS, TEXTS, packed
@@ -23,6 +25,7 @@ from towpath.core.errors import BadInput, IntegrityError
 
 KIND = "onnx"
 _NAN = float("nan")
+_LAST = itemgetter((slice(None), -1))  # of a table its last column
 
 
 def compile_onnx(
@@ -68,8 +71,9 @@ def _loadable(proto: Any, file: Path) -> bytes:
 
 
 def _by_skl2onnx(model: object, columns: Sequence[str], types: Mapping[str, str]) -> Any:
-    if list(getattr(model, "classes_", [])) != [0, 1]:
-        raise NotConvertible("The classes are not 0 and 1.")
+    if not is_known(model):
+        raise NotConvertible("The classes are neither 0 and 1 nor three and more.")
+    _require_finite_splits(model)
     from skl2onnx import to_onnx  # type: ignore[import-untyped]
     from skl2onnx.common.data_types import (  # type: ignore[import-untyped]
         DoubleTensorType,
@@ -86,7 +90,29 @@ def _by_skl2onnx(model: object, columns: Sequence[str], types: Mapping[str, str]
             made = to_onnx(model, initial_types=inputs, options={"zipmap": False}, name="towpath")
     except Exception as error:
         raise NotConvertible(f"skl2onnx does not convert it: {type(error).__name__}: {error}") from error
-    return _ordered(_with_missing(made))
+    return _ordered(_in_64_bits(_with_missing(made)))
+
+
+def _in_64_bits(proto: Any) -> Any:
+    """skl2onnx joins columns of doubles by an operator that gives 32 bits; a concatenation keeps what they are."""
+    from onnx import helper
+
+    for place, node in enumerate(proto.graph.node):
+        if node.op_type == "FeatureVectorizer":
+            joined = helper.make_node("Concat", list(node.input), list(node.output), name=node.name, axis=1)
+            proto.graph.node[place].CopyFrom(joined)
+    return proto
+
+
+def _require_finite_splits(model: object) -> None:
+    """skl2onnx never ends on an infinite threshold, which a split of missing values from all others has."""
+    import numpy as np
+
+    last = getattr(model, "steps", [(None, model)])[-1][1]
+    parts = getattr(last, "estimators_", [last])
+    for part in parts.ravel() if isinstance(parts, np.ndarray) else parts:
+        if hasattr(part, "tree_") and not np.isfinite(part.tree_.threshold).all():
+            raise NotConvertible("A split has an infinite threshold.")
 
 
 def _with_missing(proto: Any) -> Any:
@@ -144,6 +170,7 @@ class OnnxRuntime:
             self._feeds.append((TEXTS, _Texts(inputs)))
         self._outputs = [self.signature.output]
         self._run = opened._sess.run  # without what ONNX Runtime's Python class does on every call
+        self._answer: Callable[[Any], Any] = methodcaller("ravel") if self.signature.classes else _LAST
 
     def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
         if not rows:
@@ -151,7 +178,7 @@ class OnnxRuntime:
         if set(map(len, rows)) != {len(self.columns)}:
             raise BadInput("A row has more or fewer values than the model has inputs.", valid=self.columns)
         (chances,) = self._run(self._outputs, {name: feed(rows) for name, feed in self._feeds}, None)
-        found: list[float] = chances[:, -1].tolist()
+        found: list[float] = self._answer(chances).tolist()
         return found
 
     async def predict_apart(self, rows: Sequence[Sequence[object]]) -> list[float]:

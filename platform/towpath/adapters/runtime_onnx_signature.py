@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from towpath.adapters.runtime_classes import classes_of
 from towpath.adapters.runtime_plan import Category, NotConvertible, Plan, is_text
 
 FORMAT = 1
@@ -35,16 +36,23 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """The inputs in order, and the output whose last column is the probability of class 1."""
+    """The inputs in order, and the output: its last column is the probability of class 1.
+
+    Of a multiclass model it has a column for each of `classes`, in their order.
+    """
 
     inputs: tuple[Input, ...]
     output: str
+    classes: tuple[str | int, ...] = ()
 
     def document(self) -> dict[str, object]:
+        meaning: dict[str, object] = {"meaning": "probability of class 1, in the last column"}
+        if self.classes:
+            meaning = {"meaning": "probability of each class, a column each", "classes": list(self.classes)}
         return {
             "format": FORMAT,
             "inputs": [asdict(one) for one in self.inputs],
-            "output": {"name": self.output, "type": "double", "meaning": "probability of class 1, in the last column"},
+            "output": {"name": self.output, "type": "double", **meaning},
             "null": NULL,
             "nan": NAN,
         }
@@ -62,16 +70,17 @@ def loads(text: str) -> Signature:
     inputs = tuple(
         Input(**{**one, "known": None if one["known"] is None else tuple(one["known"])}) for one in document["inputs"]
     )
-    return Signature(inputs=inputs, output=document["output"]["name"])
+    output = document["output"]
+    return Signature(inputs=inputs, output=output["name"], classes=tuple(output.get("classes", ())))
 
 
-def of_plan(plan: Plan, *, output: str) -> Signature:
+def of_plan(plan: Plan, *, output: str, classes: tuple[str | int, ...] = ()) -> Signature:
     """The signature of a graph made from a plan. Raises `NotConvertible` for what no graph can say."""
     inputs = []
     for position, name in enumerate(plan.columns):
         features = [one for one in plan.features if one.column == position]
         inputs.append(_of_features(name, features, plan))
-    return Signature(inputs=tuple(inputs), output=output)
+    return Signature(inputs=tuple(inputs), output=output, classes=classes)
 
 
 def _of_features(name: str, features: Sequence[object], plan: Plan) -> Input:
@@ -117,7 +126,7 @@ def of_model(model: object, *, columns: Sequence[str], types: Mapping[str, str],
             missing = asked.takes(name, float("nan"))
             limit = _LARGEST if not asked.takes(name, float("inf")) else None
             inputs.append(Input(name=name, type="number", null=missing, nan=missing, limit=limit))
-    return Signature(inputs=tuple(inputs), output=output)
+    return Signature(inputs=tuple(inputs), output=output, classes=classes_of(model))
 
 
 class _Asked:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from towpath.adapters.runtime_classes import LEAST, classes_of
 from towpath.adapters.runtime_onnx_signature import NAN, NULL, Signature, of_plan
 from towpath.adapters.runtime_plan import Category, Known, NotConvertible, Number
 from towpath.adapters.runtime_treelite import imported
@@ -18,7 +19,7 @@ FEATURES, OUTPUT = "features", "probability"
 _OURS = "towpath/"  # before the names of what lies inside the graph
 OPSET, ML_OPSET, IR = 21, 5, 10
 _SUM, _LESS_OR_EQUAL = 1, 0
-_LINKS = ("sigmoid", "identity_multiclass")
+_LINKS = ("sigmoid", "softmax", "identity_multiclass")
 
 
 def ensemble(estimator: Any, *, width: int) -> Any:
@@ -37,7 +38,7 @@ def graph(known: Known) -> tuple[Any, Signature]:
     plan = known.plan
     if any(name == OUTPUT or name.startswith(_OURS) for name in plan.columns):
         raise NotConvertible("A column bears a name that the graph needs.")
-    signature = of_plan(plan, output=OUTPUT)
+    signature = of_plan(plan, output=OUTPUT, classes=classes_of(known.estimator))
     trees = imported(known.estimator)
     build = _Build()
     features = [build.feature(plan.columns[one.column], one) for one in plan.features]
@@ -57,7 +58,7 @@ def graph(known: Known) -> tuple[Any, Signature]:
 def _made(build: _Build, inputs: Sequence[Any]) -> Any:
     from onnx import TensorProto, helper
 
-    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.DOUBLE, [None, 1])]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.DOUBLE, [None, build.width])]
     graph = helper.make_graph(build.nodes, "towpath", list(inputs), outputs, initializer=build.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="towpath")
@@ -67,6 +68,8 @@ def _made(build: _Build, inputs: Sequence[Any]) -> Any:
 class _Build:
     nodes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
+    width: int = 1
+    """Numbers that a row is answered with."""
 
     def add(self, kind: str, inputs: Sequence[str], *, domain: str = "", name: str = "", **attributes: Any) -> str:
         """A node; returns its output's name."""
@@ -76,9 +79,9 @@ class _Build:
         self.nodes.append(helper.make_node(kind, list(inputs), [out], domain=domain, **attributes))
         return out
 
-    def constant(self, value: float) -> str:
+    def constant(self, *values: float) -> str:
         name = f"{_OURS}constant/{len(self.constants)}"
-        self.constants.append(_tensor(name, [value]))
+        self.constants.append(_tensor(name, values))
         return name
 
     def feature(self, name: str, feature: Number | Category) -> str:
@@ -107,17 +110,22 @@ class _Build:
         link = header.get_field("postprocessor")
         if link not in _LINKS:
             raise NotConvertible(f"The trees end in {link}.")
+        forest, several = link == "identity_multiclass", link == "softmax"
+        count = int(header.get_field("num_class")[0])
+        if forest and count >= LEAST:
+            raise NotConvertible("A leaf of the forest has a share of each of several classes.")
         averaged = bool(header.get_field("average_tree_output")[0])
-        flat = _Flat(share=1.0 / trees.num_tree if averaged else 1.0)
+        self.width = count if several else 1
+        flat = _Flat(share=1.0 / trees.num_tree if averaged else 1.0, width=self.width)
+        classes = header.get_field("class_id").tolist() if several else [0] * trees.num_tree
         for number in range(trees.num_tree):
-            flat.append(trees.get_tree_accessor(number))
-        forest = link == "identity_multiclass"
+            flat.append(trees.get_tree_accessor(number), target=int(classes[number]))
         total = self.add(
             "TreeEnsemble", [features], domain="ai.onnx.ml", name=OUTPUT if forest else "", **flat.attributes()
         )
         if not forest:
-            (base,) = (float(one) for one in header.get_field("base_scores"))
-            self.add("Sigmoid", [self.add("Add", [total, self.constant(base)])], name=OUTPUT)
+            base = self.add("Add", [total, self.constant(*map(float, header.get_field("base_scores")))])
+            self.add("Softmax" if several else "Sigmoid", [base], name=OUTPUT)
 
 
 @dataclass(kw_only=True)
@@ -125,6 +133,7 @@ class _Flat:
     """Nodes and leaves of all trees, numbered apart, as `TreeEnsemble` wants them."""
 
     share: float
+    width: int = 1
     roots: list[int] = field(default_factory=list)
     features: list[int] = field(default_factory=list)
     splits: list[float] = field(default_factory=list)
@@ -132,8 +141,10 @@ class _Flat:
     children: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
     to_leaf: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
     leaves: list[float] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
 
-    def append(self, tree: Any) -> None:
+    def append(self, tree: Any, *, target: int) -> None:
+        """A tree whose leaves count for that target."""
         names = ("cleft", "cright", "split_index", "default_left", "threshold", "leaf_value", "leaf_vector", "cmp")
         part = {name: tree.get_field(name) for name in names}
         left, right = part["cleft"].tolist(), part["cright"].tolist()
@@ -147,6 +158,7 @@ class _Flat:
             if left[node] < 0:
                 leaf_places[node] = len(self.leaves)
                 self.leaves.append(values[node] * self.share)
+                self.targets.append(target)
         self.roots.append(len(self.features))
         if not inner:
             self._split(0, 0.0, 1, [(leaf_places[0], 1)] * 2)  # a tree of one leaf: both ways lead to it
@@ -183,7 +195,7 @@ class _Flat:
         from onnx import numpy_helper
 
         return {
-            "n_targets": 1,
+            "n_targets": self.width,
             "aggregate_function": _SUM,
             "post_transform": 0,
             "tree_roots": self.roots,
@@ -197,7 +209,7 @@ class _Flat:
             "nodes_falsenodeids": self.children[1],
             "nodes_falseleafs": self.to_leaf[1],
             "nodes_missing_value_tracks_true": self.missing_left,
-            "leaf_targetids": [0] * len(self.leaves),
+            "leaf_targetids": self.targets,
             "leaf_weights": _tensor("weights", self.leaves),
         }
 

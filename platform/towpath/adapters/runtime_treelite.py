@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from towpath.adapters import runtime_file as files
+from towpath.adapters.runtime_classes import LEAST, is_known
 from towpath.adapters.runtime_encoder import Encoder
 from towpath.adapters.runtime_plan import Known, NotConvertible
 
@@ -26,14 +27,14 @@ def compile_treelite(known: Known, file: Path) -> None:
 
 
 def imported(estimator: Any) -> Any:
-    """The estimator as a treelite model. Raises `NotConvertible` for one that is no tree ensemble of two classes."""
+    """The estimator as a treelite model. Raises `NotConvertible` for one that is no tree ensemble of known classes."""
     import numpy as np
     import treelite.sklearn
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier
 
-    if list(getattr(estimator, "classes_", [])) != [0, 1]:
-        raise NotConvertible("The classes are not 0 and 1.")
+    if not is_known(estimator):
+        raise NotConvertible("The classes are neither 0 and 1 nor three and more.")
     if isinstance(estimator, GradientBoostingClassifier | HistGradientBoostingClassifier):
         if estimator.loss != "log_loss":
             raise NotConvertible(f"The loss {estimator.loss} has another link than the logistic one.")
@@ -77,6 +78,8 @@ class TreeliteRuntime:
         self._encoder = Encoder(plan)
         self._config = GTILConfig(predict_type="default", nthread=1)
         self._outputs = self._width(_LIB)
+        # of the probabilities of two classes the second is the answer, of several classes all of them are
+        self._answer = slice(None) if self._outputs >= LEAST else slice(self._outputs - 1, None, self._outputs)
         # A prototype of our own: bytes and addresses go through as they are.
         self._call = ctypes.CFUNCTYPE(
             ctypes.c_int,
@@ -85,7 +88,7 @@ class TreeliteRuntime:
         self._handles = (self._model.handle.value, self._config.handle.value)
 
     def _width(self, library: Any) -> int:
-        """Values that one row's prediction consists of: the probability of class 1, or those of both classes."""
+        """Values that one row's prediction consists of: the probability of class 1, or those of all classes."""
         shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
         library.TreeliteGTILGetOutputShape(
             self._model.handle, ctypes.c_uint64(1), self._config.handle, ctypes.byref(shape), ctypes.byref(dimensions)
@@ -103,7 +106,7 @@ class TreeliteRuntime:
         model, config = self._handles
         if self._call(model, features, b"float64", len(rows), out.buffer_info()[0], config):
             raise files.damaged(Path(_TREES), "treelite refuses to predict")
-        return out[self._outputs - 1 :: self._outputs].tolist()
+        return out[self._answer].tolist()
 
     async def predict_apart(self, rows: Sequence[Sequence[object]]) -> list[float]:
         return self.predict(rows)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from towpath.adapters import runtime_plan as plans
+from towpath.adapters.runtime_classes import is_known
 from towpath.adapters.runtime_onnx import OnnxRuntime, compile_onnx
 from towpath.adapters.runtime_plan import NotConvertible
 from towpath.adapters.runtime_sklearn import SklearnRuntime
@@ -26,15 +27,15 @@ KINDS = (*_OPENERS, "sklearn")
 
 
 class ServingRuntimes:
-    """Compiles fitted models of two classes, and opens what was compiled."""
+    """Compiles fitted classifiers of 0 and 1, or of three classes and more, and opens what was compiled."""
 
     def compile(
         self, model: object, *, columns: Sequence[str], types: Mapping[str, str], folder: Path
     ) -> tuple[Compiled, ...]:
         """Every conversion that succeeds, the fastest first. Whether it is right is for its parity to say."""
         folder.mkdir(parents=True, exist_ok=True)
-        if list(getattr(model, "classes_", ())) != [0, 1]:
-            _LOG.info("not compiled: the model is no classifier of 0 and 1")
+        if not is_known(model):
+            _LOG.info("not compiled: the model is no classifier of 0 and 1, or of three classes and more")
             return ()
         try:
             known = plans.read(model, columns=columns, types=types)

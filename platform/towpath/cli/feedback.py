@@ -24,7 +24,7 @@ def feedback(
     ],
     key: Annotated[str, typer.Option(metavar="COLUMN", help="Its column with the key that predicted rows bore.")],
     label: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Its column with what came true: 0 or 1, or nothing yet.")
+        str, typer.Option(metavar="COLUMN", help="Its column with what came true: 0, 1 or a class, or nothing yet.")
     ],
     project: Annotated[
         str | None,
@@ -43,19 +43,21 @@ def feedback(
     from towpath import wiring
     from towpath.cli import opening
     from towpath.core.access import Action
+    from towpath.stages.labels import are_classes
 
     settings = opening.settings()
     if settings.server is not None:
         return _sent(labels, key, label, project, as_json=as_json)
     with opening.ledger(settings) as ledger:
         name = opening.project_name(project, ledger)
-    if name is None:
-        raise BadInput("There is no project here.", hint="Name one: towpath feedback PROJECT --labels …")
+        if name is None:
+            raise BadInput("There is no project here.", hint="Name one: towpath feedback PROJECT --labels …")
+        classes = are_classes(ledger, name)
     opening.acting(settings, None, Action.FEEDBACK, name)
     with tempfile.TemporaryDirectory(prefix="towpath-feedback-") as folder:
         table = Path(folder) / "labels.parquet"
         wiring.open_sources(settings).snapshot(labels, base=Path.cwd(), target=table, until=None)
-        joined = wiring.open_labels(settings).join_labels(name, table, key=key, label=label)
+        joined = wiring.open_labels(settings).join_labels(name, table, key=key, label=label, classes=classes)
     if as_json:
         output.emit({"project": name, **asdict(joined)})
         return Exit.GOOD

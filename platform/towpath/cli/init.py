@@ -174,14 +174,4 @@ def _next(drafted: Drafted, folder: Path) -> str:
         )
     if not drafted.kept.written:
         return f"The draft says nothing new; nothing was written. Next: towpath run {place}"
-    return f"Look for DECIDE in {place}. Next: towpath run {place}{_served(drafted.plan.target.task)}"
-
-
-def _served(task: str) -> str:
-    """What the next steps end with, where that is not serving."""
-    if task == "multiclass":
-        return (
-            "\nA model of several classes is registered, promoted and watched, but not served: neither towpath serve "
-            "nor towpath batch answers with more than one number. Load it from the registry to score rows."
-        )
-    return ""
+    return f"Look for DECIDE in {place}. Next: towpath run {place}"

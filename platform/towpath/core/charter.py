@@ -244,7 +244,10 @@ class Charter(Declaration):
         if task is Task.BINARY and fallback is not None and not 0 <= fallback <= 1:
             raise ValueError(f"serving.fallback is {fallback:g}, and a binary model answers between 0 and 1")
         if task is Task.MULTICLASS and fallback is not None:
-            raise ValueError("serving.fallback is one number, and a multiclass model answers with one for each class")
+            raise ValueError(
+                "serving.fallback is one number, and a multiclass model answers with one for each class; leave it out: "
+                "a request that no model answers is then refused (503)"
+            )
         return self
 
     @model_validator(mode="after")

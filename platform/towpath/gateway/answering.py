@@ -12,6 +12,7 @@ import msgspec
 from towpath.core.assignment import Arm
 from towpath.core.errors import TowpathError
 from towpath.core.serving import Serving
+from towpath.core.task import Task
 from towpath.gateway.asked import Asked
 from towpath.gateway.batching import Batcher, Rows
 from towpath.gateway.faults import Unready
@@ -37,7 +38,10 @@ class Given(msgspec.Struct, kw_only=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """A request's answer. `refusal` is there when a row got no prediction."""
+    """A request's answer. `refusal` is there when a row got no prediction.
+
+    `predictions` are numbers in the rows' order; of a multiclass model as many a row as it has classes.
+    """
 
     asked: Asked
     assigned: Assigned
@@ -69,9 +73,16 @@ class Answering:
     """The project's plan, and what is done with it. Only for the thread of its event loop."""
 
     def __init__(
-        self, *, project: str, serving: Serving, metrics: Metrics, write: Callable[[bytes], object] | None
+        self,
+        *,
+        project: str,
+        serving: Serving,
+        metrics: Metrics,
+        write: Callable[[bytes], object] | None,
+        task: Task = Task.BINARY,
     ) -> None:
         self.project = project
+        self.task = task
         self.serving = serving
         self.plan: Plan | None = None
         self.metrics = ProjectMetrics(project=project, tally=metrics.tally)

@@ -16,6 +16,7 @@ from towpath.gateway.answering import Answer, Answering
 from towpath.gateway.asked import request_id
 from towpath.gateway.faults import WrongMedia, WrongMethod
 from towpath.gateway.metrics import CONTENT_TYPE, Metrics, exposition
+from towpath.gateway.outputs import Outputs
 from towpath.gateway.replies import (
     JSON,
     Header,
@@ -131,9 +132,16 @@ class App:
         plan = answering.ready()
         if version is not None:
             plan = pages.pinned(plan, version)
-        asked = tensors.decode(body, plan.schema, request=self._request(headers), max_rows=answering.serving.max_rows)
+        outputs = plan.outputs
+        asked = tensors.decode(
+            body,
+            plan.schema,
+            request=self._request(headers),
+            max_rows=answering.serving.max_rows,
+            offered=outputs.names,
+        )
         answer = await answering.answer(asked, begun, plan)
-        return _inferred(answering, answer), (answering, answer)
+        return _inferred(answering, answer, outputs), (answering, answer)
 
     async def _invocations(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
@@ -144,20 +152,28 @@ class App:
         begun = perf_counter()
         plan = answering.ready()
         media = headers.get(b"content-type", b"").decode("latin-1")
+        outputs = plan.outputs
         asked = invocations.decode(
-            body, media, plan.schema, request=self._request(headers), max_rows=answering.serving.max_rows
+            body,
+            media,
+            plan.schema,
+            request=self._request(headers),
+            max_rows=answering.serving.max_rows,
+            methods=outputs.methods,
         )
         answer = await answering.answer(asked, begun, plan)
         if answer.refusal is not None:
             return refusal(answer.refusal, headers=_headers(answer), mlflow=True), (answering, answer)
-        reply = Reply(body=encode({"predictions": answer.predictions}), headers=(JSON, *_headers(answer)))
+        found = outputs.predictions(answer.predictions, None if asked.outputs is None else asked.outputs[0])
+        reply = Reply(body=encode({"predictions": found}), headers=(JSON, *_headers(answer)))
         return reply, (answering, answer)
 
     async def _feedback(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
         _require(scope, ("POST",))
         _require_json(headers)
-        project, labels = feedback.decode(await _body(headers, receive), self._projects.keys())
-        accepted = feedback.record(project, labels, at=time(), write=self._write)
+        tasks = {name: answering.task for name, answering in self._projects.items()}
+        project, labels = feedback.decode(await _body(headers, receive), tasks)
+        accepted = feedback.record(project, labels, at=time(), task=tasks[project], write=self._write)
         self._projects[project].metrics.labels.inc(accepted)
         return json_reply({"accepted": accepted})
 
@@ -187,7 +203,7 @@ class _Gone(Exception):
     """The client went away before its request was whole."""
 
 
-def _inferred(answering: Answering, answer: Answer) -> Reply:
+def _inferred(answering: Answering, answer: Answer, outputs: Outputs) -> Reply:
     headers = _headers(answer)
     if answer.refusal is not None:
         return refusal(answer.refusal, headers=headers)
@@ -203,11 +219,7 @@ def _inferred(answering: Answering, answer: Answer) -> Reply:
         model_version=_version(answer),
         id=answer.asked.request,
         parameters=parameters,
-        outputs=[
-            tensors.OutputTensor(
-                name=tensors.OUTPUT, datatype="FP64", shape=[len(answer.asked.rows)], data=answer.predictions
-            )
-        ],
+        outputs=outputs.tensors(answer.predictions, len(answer.asked.rows), answer.asked.outputs),
     )
     return Reply(body=encode(found), headers=(JSON, *headers))
 

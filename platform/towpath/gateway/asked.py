@@ -27,6 +27,8 @@ class Asked(msgspec.Struct, kw_only=True):
     units: list[str | None]
     keys: list[str | None]
     at: float | None  # the time that is asked about; None for now
+    outputs: tuple[str, ...] | None = None
+    """The outputs that are asked for, or MLflow's predict function; None for what the model has or does by itself."""
 
 
 def asked(

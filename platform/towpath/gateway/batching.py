@@ -6,12 +6,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 
 from towpath.core.errors import TowpathError
 from towpath.ports import Runtime
 
 Rows = Sequence[Sequence[object]]
+Taken = list[tuple[Rows, asyncio.Future[list[float]]]]
 _MOST_ROWS = 4_096  # in one call: longer ones would make everybody wait
 _SMOOTHING = 0.2
 _FORGET_SECONDS = 1.0  # a model that nobody asked is expected to be twice as fast after this time, so that it is tried
@@ -19,16 +21,18 @@ _HUNG_SECONDS = 30.0
 
 
 class WrongAnswer(TowpathError):
-    """A model gave something else than one finite number for each row."""
+    """A model gave something else than one finite number for each row, or for each class of each row."""
 
     code = "wrong_answer"
 
 
 class Batcher:
-    """A queue before one runtime. Only for the thread of its event loop."""
+    """A queue before one runtime, which answers a row with `width` numbers. Only for the thread of its event loop."""
 
-    def __init__(self, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, runtime: Runtime, loop: asyncio.AbstractEventLoop, *, width: int = 1) -> None:
         self.runtime = runtime
+        self._checked = _checked if width == 1 else partial(_checked_wide, width)
+        self._hand_out = _hand_out if width == 1 else partial(_hand_out_wide, width)
         self._loop = loop
         self._queue: deque[tuple[Rows, asyncio.Future[list[float]]]] = deque()
         self._busy = False
@@ -37,7 +41,7 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, rows: Rows) -> asyncio.Future[list[float]]:
-        """The probability of class 1 of each row, soon. The caller may cancel it."""
+        """The numbers of each row, soon, one row's behind the other's. The caller may cancel it."""
         future: asyncio.Future[list[float]] = self._loop.create_future()
         self._queue.append((rows, future))
         if not self._busy:
@@ -65,8 +69,8 @@ class Batcher:
         self._queue.clear()
         self.runtime.close()
 
-    def _take(self) -> list[tuple[Rows, asyncio.Future[list[float]]]]:
-        taken: list[tuple[Rows, asyncio.Future[list[float]]]] = []
+    def _take(self) -> Taken:
+        taken: Taken = []
         count = 0
         while self._queue and (not taken or count + len(self._queue[0][0]) <= _MOST_ROWS):
             rows, future = self._queue.popleft()
@@ -81,24 +85,24 @@ class Batcher:
         if taken:
             begun = perf_counter()
             try:
-                found = _checked(self.runtime.predict(_joined(taken)), taken)
+                found = self._checked(self.runtime.predict(_joined(taken)), taken)
             except Exception as error:  # noqa: BLE001 - whatever a model raises is its failure, and no one else's
                 self._one_by_one(taken, error)
             else:
-                _hand_out(found, taken)
+                self._hand_out(found, taken)
             self._note(perf_counter() - begun)
         self._busy = bool(self._queue)
         if self._busy:
             self._loop.call_soon(self._inline)
 
-    def _one_by_one(self, taken: list[tuple[Rows, asyncio.Future[list[float]]]], error: Exception) -> None:
+    def _one_by_one(self, taken: Taken, error: Exception) -> None:
         """A row that a model cannot bear must not spoil the answers of its neighbours."""
         if len(taken) == 1:
             taken[0][1].set_exception(error)
             return
         for part in taken:
             try:
-                _hand_out(_checked(self.runtime.predict(part[0]), [part]), [part])
+                self._hand_out(self._checked(self.runtime.predict(part[0]), [part]), [part])
             except Exception as own:  # noqa: BLE001
                 part[1].set_exception(own)
 
@@ -112,14 +116,14 @@ class Batcher:
             begun = perf_counter()
             try:
                 rows = _joined(taken)
-                found = _checked(await asyncio.wait_for(self.runtime.predict_apart(rows), _HUNG_SECONDS), taken)
-                _hand_out(found, taken)
+                found = self._checked(await asyncio.wait_for(self.runtime.predict_apart(rows), _HUNG_SECONDS), taken)
+                self._hand_out(found, taken)
             except Exception as error:  # noqa: BLE001
                 await self._apart_one_by_one(taken, error)
             self._note(perf_counter() - begun)
         self._busy = False
 
-    async def _apart_one_by_one(self, taken: list[tuple[Rows, asyncio.Future[list[float]]]], error: Exception) -> None:
+    async def _apart_one_by_one(self, taken: Taken, error: Exception) -> None:
         """As `_one_by_one`, unless the process itself is gone or hangs: asking again would make all wait longer."""
         if len(taken) == 1 or isinstance(error, TimeoutError | OSError | TowpathError):
             for _, future in taken:
@@ -131,7 +135,7 @@ class Batcher:
                 continue
             try:
                 found = await asyncio.wait_for(self.runtime.predict_apart(part[0]), _HUNG_SECONDS)
-                _hand_out(_checked(found, [part]), [part])
+                self._hand_out(self._checked(found, [part]), [part])
             except Exception as own:  # noqa: BLE001
                 if not part[1].done():
                     part[1].set_exception(own)
@@ -141,20 +145,36 @@ class Batcher:
         self._took = seconds if self._took == 0 else self._took + _SMOOTHING * (seconds - self._took)
 
 
-def _joined(taken: list[tuple[Rows, asyncio.Future[list[float]]]]) -> Rows:
+def _joined(taken: Taken) -> Rows:
     return taken[0][0] if len(taken) == 1 else [row for rows, _ in taken for row in rows]
 
 
-def _checked(found: list[float], taken: list[tuple[Rows, asyncio.Future[list[float]]]]) -> list[float]:
+def _checked(found: list[float], taken: Taken) -> list[float]:
     wanted = sum(len(rows) for rows, _ in taken)
     if len(found) != wanted or not all(map(math.isfinite, found)):
         raise WrongAnswer(f"The model gave {len(found)} answers to {wanted} rows, or one that is not finite.")
     return found
 
 
-def _hand_out(found: list[float], taken: list[tuple[Rows, asyncio.Future[list[float]]]]) -> None:
+def _hand_out(found: list[float], taken: Taken) -> None:
     place = 0
     for rows, future in taken:
         if not future.done():
             future.set_result(found[place : place + len(rows)])
         place += len(rows)
+
+
+def _checked_wide(width: int, found: list[float], taken: Taken) -> list[float]:
+    wanted = width * sum(len(rows) for rows, _ in taken)
+    if len(found) != wanted or not all(map(math.isfinite, found)):
+        raise WrongAnswer(f"The model gave {len(found)} numbers where {wanted} are due, or one that is not finite.")
+    return found
+
+
+def _hand_out_wide(width: int, found: list[float], taken: Taken) -> None:
+    place = 0
+    for rows, future in taken:
+        count = width * len(rows)
+        if not future.done():
+            future.set_result(found[place : place + count])
+        place += count

@@ -6,14 +6,15 @@ holds, and repeats are counted where the log is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from towpath.core.errors import BadInput, NotFound
+from towpath.core.task import Task
 from towpath.gateway.asked import request_id
 from towpath.gateway.faults import TooLarge, Unready
-from towpath.gateway.lines import LabelLine
+from towpath.gateway.lines import ClassLine, LabelLine
 
 MOST_LABELS = 10_000
 _LONGEST_KEY = 512
@@ -21,9 +22,9 @@ _MOST_ROW = 99_999
 
 
 class Label(msgspec.Struct, forbid_unknown_fields=True):
-    """One label: 0 or 1, of the row of a request, or of the row with a key."""
+    """One label, of the row of a request, or of the row with a key: 0 or 1, or of a multiclass model a class."""
 
-    label: int
+    label: int | str
     request: str | None = None
     row: int = 0
     key: str | int | None = None
@@ -39,8 +40,12 @@ class Feedback(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(Feedback)
 
 
-def decode(body: bytes, projects: Collection[str]) -> tuple[str, list[Label]]:
-    """The project and its labels. Raises `BadInput`, `NotFound` and `TooLarge`."""
+def decode(body: bytes, projects: Mapping[str, Task]) -> tuple[str, list[Label]]:
+    """The project and its labels; `projects` says of each what it predicts.
+
+    A class that the champion was not trained on is a label too: it came true, and the model was wrong. Raises
+    `BadInput`, `NotFound` and `TooLarge`.
+    """
     try:
         found = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -59,13 +64,16 @@ def decode(body: bytes, projects: Collection[str]) -> tuple[str, list[Label]]:
             valid=[f"1 to {MOST_LABELS:,}"],
         )
     for number, label in enumerate(found.labels):
-        _check(number, label)
+        _check(number, label, projects[project])
     return project, found.labels
 
 
-def _check(number: int, label: Label) -> None:
+def _check(number: int, label: Label, task: Task) -> None:
     where = f"labels[{number}]"
-    if label.label not in (0, 1):
+    if task is Task.MULTICLASS:
+        if not 0 < len(str(label.label)) <= _LONGEST_KEY:
+            raise BadInput(f"{where}.label is empty or too long.", value=str(label.label)[:40])
+    elif label.label not in (0, 1):
         raise BadInput(f"{where}.label is {label.label}.", value=label.label, valid=[0, 1])
     if label.request is None and label.key is None:
         raise BadInput(f"{where} names neither a request nor a key.", value=number, valid=["request", "key"])
@@ -77,18 +85,32 @@ def _check(number: int, label: Label) -> None:
         raise BadInput(f"{where}.key is empty or too long.", value=str(label.key)[:40])
 
 
-def record(project: str, labels: list[Label], *, at: float, write: Callable[[bytes], bool]) -> int:
+def record(project: str, labels: list[Label], *, at: float, task: Task, write: Callable[[bytes], bool]) -> int:
     """Write the labels into the log, before they are acknowledged. Raises `Unready` when that cannot be done now."""
     for label in labels:
-        line = LabelLine(
+        if not write(msgspec.json.encode(_line(project, label, at=at, task=task))):
+            raise Unready("The label cannot be written now.", hint="Send all of them again; repeats do no harm.")
+    return len(labels)
+
+
+def _line(project: str, label: Label, *, at: float, task: Task) -> LabelLine | ClassLine:
+    key = None if label.key is None else str(label.key)
+    if task is Task.MULTICLASS:
+        return ClassLine(
             at=at,
             project=project,
             request=label.request,
             row=label.row,
-            key=None if label.key is None else str(label.key),
-            label=label.label,
+            key=key,
+            named=str(label.label),
             source="feedback",
         )
-        if not write(msgspec.json.encode(line)):
-            raise Unready("The label cannot be written now.", hint="Send all of them again; repeats do no harm.")
-    return len(labels)
+    return LabelLine(
+        at=at,
+        project=project,
+        request=label.request,
+        row=label.row,
+        key=key,
+        label=int(label.label),
+        source="feedback",
+    )

@@ -16,6 +16,7 @@ import msgspec
 from towpath.core.errors import BadInput
 from towpath.gateway.asked import Asked, Row, asked, rows_of
 from towpath.gateway.faults import WrongMedia
+from towpath.gateway.outputs import METHOD
 from towpath.gateway.schema import Kind, Schema
 
 JSON, CSV = "application/json", "text/csv"
@@ -46,8 +47,13 @@ class ScoringRequest(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(ScoringRequest)
 
 
-def decode(body: bytes, media: str, schema: Schema, *, request: str, max_rows: int) -> Asked:
-    """A scoring request. Raises `BadInput` that says what is wrong and where, and `WrongMedia`."""
+def decode(
+    body: bytes, media: str, schema: Schema, *, request: str, max_rows: int, methods: tuple[str, ...] = ()
+) -> Asked:
+    """A scoring request. `methods` are those that a parameter may choose from, of a model that has several.
+
+    Raises `BadInput` that says what is wrong and where, and `WrongMedia`.
+    """
     kind = media if media == JSON else media.partition(";")[0].strip().lower() or JSON
     if kind == CSV:
         return asked(schema, _csv(body, schema), parameters=None, request=request, max_rows=max_rows)
@@ -67,7 +73,14 @@ def decode(body: bytes, media: str, schema: Schema, *, request: str, max_rows: i
         )
     (form,) = given
     rows = _split(form) if isinstance(form, Split) else _records(form) if isinstance(form, list) else _inputs(form)
-    return asked(schema, rows, parameters=found.params or found.parameters, request=request, max_rows=max_rows)
+    parameters = found.params or found.parameters
+    wanted = asked(schema, rows, parameters=parameters, request=request, max_rows=max_rows)
+    if methods and parameters and METHOD in parameters:
+        method = parameters[METHOD]
+        if method not in methods:
+            raise BadInput(f"params.{METHOD} is {str(method)[:40]!r}.", value=str(method)[:40], valid=methods)
+        wanted.outputs = (method,)
+    return wanted
 
 
 def _split(form: Split) -> list[Row]:

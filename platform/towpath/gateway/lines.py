@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from towpath.gateway.asked import Asked
-from towpath.gateway.plan import Assigned, Part
+if TYPE_CHECKING:
+    from towpath.gateway.asked import Asked
+    from towpath.gateway.plan import Assigned, Part
 
 
 class PredictionLine(msgspec.Struct, kw_only=True):
@@ -38,8 +40,14 @@ class PredictionLine(msgspec.Struct, kw_only=True):
     positions: list[int] | None
 
 
+class ClassesLine(PredictionLine, kw_only=True):
+    """The same of a multiclass model: `predictions` has a probability for each class a row."""
+
+    classes: tuple[str, ...]
+
+
 class LabelLine(msgspec.Struct, kw_only=True):
-    """What came true of one prediction."""
+    """What came true of one prediction of a binary model."""
 
     v: int = 1
     at: float
@@ -48,6 +56,19 @@ class LabelLine(msgspec.Struct, kw_only=True):
     row: int
     key: str | None
     label: int
+    source: str
+
+
+class ClassLine(msgspec.Struct, kw_only=True):
+    """What came true of one prediction of a multiclass model."""
+
+    v: int = 1
+    at: float
+    project: str
+    request: str | None
+    row: int
+    key: str | None
+    named: str = msgspec.field(name="class")
     source: str
 
 
@@ -76,7 +97,7 @@ def prediction_line(
     split = assigned.split
     model = part.model if part.model is not None else (split.champion if split is not None else None)
     assert model is not None
-    return PredictionLine(
+    return model.outputs.line(
         request=asked.request,
         at=context.at,
         project=context.project,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from towpath.core.evidence import Record, Subject
 from towpath.gateway.batching import Batcher
+from towpath.gateway.outputs import outputs_of
 from towpath.gateway.plan import Model
 from towpath.ports import Keys, Ledger, Models, Objects, Purpose, Runtime, Runtimes, TrustedKey
 from towpath.stages import scratch
@@ -77,8 +78,9 @@ class Loader:
             _remove(folders)
         return Model(
             approved=approved,
-            main=Batcher(main, self._loop),
-            cheaper=Batcher(cheaper, self._loop) if cheaper is not None else None,
+            main=Batcher(main, self._loop, width=approved.width),
+            cheaper=Batcher(cheaper, self._loop, width=approved.width) if cheaper is not None else None,
+            outputs=outputs_of(approved.classes),
             removed=partial(_remove, folders),
         )
 

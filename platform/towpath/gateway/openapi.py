@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from towpath import __version__
+from towpath.core.task import Task
 from towpath.gateway.answering import Answering
 from towpath.gateway.asked import LONGEST_ID
 from towpath.gateway.feedback import MOST_LABELS
+from towpath.gateway.outputs import METHOD, ONE_NUMBER, Outputs
 from towpath.gateway.schema import TENSORS, Kind, Schema
-from towpath.gateway.tensors import OUTPUT
 
 Json = dict[str, Any]
 _VALUES: Mapping[Kind, list[str]] = {
@@ -22,6 +23,7 @@ _VALUES: Mapping[Kind, list[str]] = {
     Kind.INSTANT: ["string", "number", "null"],
 }
 _ID: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": "^[!-~]+$"}
+_PREDICTED = ["number", "string", "array"]
 _MESSAGES = {
     "400": "The request is not as it should be; the message names the value and the valid ones.",
     "404": "There is no such model, version or project.",
@@ -50,9 +52,10 @@ def document(projects: Mapping[str, Answering]) -> Json:
         "/invocations": _invocations(projects),
         "/v1/feedback": _post("Labels that came later; sending them again does no harm.", "Feedback", "Accepted"),
     }
-    schemas = _schemas()
+    schemas = _schemas(classes=any(answering.task is Task.MULTICLASS for answering in projects.values()))
     for name, answering in projects.items():
-        schemas[f"{name}.InferRequest"] = _infer_request(answering.plan.schema if answering.plan else None)
+        plan = answering.plan
+        schemas[f"{name}.InferRequest"] = _infer_request(plan.schema if plan else None, _outputs(answering))
         paths |= _model_paths(name, answering)
     return {
         "openapi": "3.1.0",
@@ -64,6 +67,10 @@ def document(projects: Mapping[str, Answering]) -> Json:
         "paths": paths,
         "components": {"schemas": schemas},
     }
+
+
+def _outputs(answering: Answering) -> Outputs:
+    return answering.plan.outputs if answering.plan is not None else ONE_NUMBER
 
 
 def _model_paths(name: str, answering: Answering) -> Json:
@@ -81,7 +88,7 @@ def _model_paths(name: str, answering: Answering) -> Json:
             f"{base}/ready": _get(
                 "Whether the model can answer.", {"$ref": "#/components/schemas/ModelReady"}, busy=True, missing=chosen
             ),
-            f"{base}/infer": _post("The probability of class 1 of each row.", f"{name}.InferRequest", "InferResponse"),
+            f"{base}/infer": _post(_sentence(_outputs(answering)), f"{name}.InferRequest", "InferResponse"),
         }
         if chosen:
             for entry in entries.values():
@@ -122,7 +129,14 @@ def _post(summary: str, body: str, answer: str) -> Json:
 
 
 def _invocations(projects: Mapping[str, Answering]) -> Json:
-    found = _post("MLflow's scoring protocol: the probability of class 1 of each row.", "Scoring", "Predictions")
+    several = [_outputs(answering) for answering in projects.values() if _outputs(answering).methods]
+    told = "MLflow's scoring protocol: the probability of class 1 of each row."
+    if several:
+        told = (
+            f"{told[:-1]}, or the most probable class of a multiclass model, or with the parameter {METHOD} "
+            f"({' or '.join(several[0].methods)}) the probability of each class."
+        )
+    found = _post(told, "Scoring", "Predictions")
     found["post"]["requestBody"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     found["post"]["parameters"].append(
         {
@@ -140,14 +154,19 @@ def _errors(*statuses: str) -> Json:
     return {status: {"description": _MESSAGES[status], "content": content} for status in statuses}
 
 
-def _infer_request(schema: Schema | None) -> Json:
+def _sentence(outputs: Outputs) -> str:
+    return f"{outputs.about[0].upper()}{outputs.about[1:]}."
+
+
+def _infer_request(schema: Schema | None, outputs: Outputs) -> Json:
+    name: Json = {"const": outputs.names[0]} if len(outputs.names) == 1 else {"enum": list(outputs.names)}
     tensors = [_tensor(name, kind) for name, kind in schema.columns.items()] if schema else [{"type": "object"}]
     return _object(
         {
             "id": _ID,
             "parameters": {"type": "object", "description": "A column's name as a key: its value in every row."},
             "inputs": {"type": "array", "minItems": 1, "items": {"oneOf": tensors}},
-            "outputs": {"type": "array", "items": _object({"name": {"const": OUTPUT}}, required=["name"])},
+            "outputs": {"type": "array", "items": _object({"name": name}, required=["name"])},
         },
         required=["inputs"],
     )
@@ -166,7 +185,8 @@ def _tensor(name: str, kind: Kind) -> Json:
     )
 
 
-def _schemas() -> Json:
+def _schemas(*, classes: bool) -> Json:
+    """`classes`: whether a model of several classes is among them."""
     rows = {"type": "array", "items": {"type": "object"}}
     split = _object(
         {
@@ -184,7 +204,7 @@ def _schemas() -> Json:
     }
     label = _object(
         {
-            "label": {"enum": [0, 1]},
+            "label": {"type": ["string", "integer"]} if classes else {"enum": [0, 1]},
             "request": {**_ID, "type": ["string", "null"]},
             "row": {"type": "integer", "minimum": 0, "maximum": 99_999},
             "key": {"type": ["string", "integer", "null"]},
@@ -213,7 +233,8 @@ def _schemas() -> Json:
             ]
         },
         "Predictions": _object(
-            {"predictions": {"type": "array", "items": {"type": "number"}}}, required=["predictions"]
+            {"predictions": {"type": "array", "items": {"type": _PREDICTED if classes else "number"}}},
+            required=["predictions"],
         ),
         "Feedback": _object(
             {"labels": {"type": "array", "items": label, "minItems": 1, "maxItems": MOST_LABELS}, "project": text},

@@ -11,7 +11,6 @@ from towpath.gateway.answering import Answering
 from towpath.gateway.plan import Model, Plan
 from towpath.gateway.replies import Reply, json_reply
 from towpath.gateway.schema import DATATYPES
-from towpath.gateway.tensors import OUTPUT
 
 
 def server() -> Reply:
@@ -65,7 +64,7 @@ def metadata(answering: Answering, version: str | None) -> Reply:
     plan = answering.ready()
     if version is not None:
         of_version(plan, version)
-    schema = plan.schema
+    schema, outputs = plan.schema, plan.outputs
     return json_reply(
         {
             "name": answering.project,
@@ -74,13 +73,14 @@ def metadata(answering: Answering, version: str | None) -> Reply:
             "inputs": [
                 {"name": name, "datatype": DATATYPES[kind], "shape": [-1]} for name, kind in schema.columns.items()
             ],
-            "outputs": [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}],
+            "outputs": outputs.metadata(),
             "parameters": {
                 "required": list(schema.required),
                 "entity_keys": list(dict.fromkeys(key for view in schema.views for key in view.keys)),
                 "unit": schema.unit,
                 "row_id": schema.row_id,
                 "model": plan.champion.approved.model,
+                **({"classes": outputs.classes} if outputs.classes else {}),
             },
         }
     )

@@ -12,6 +12,7 @@ from towpath.core.assignment import Arm, arm, bucket, mirrored
 from towpath.gateway.asked import Asked
 from towpath.gateway.batching import Batcher
 from towpath.gateway.online import OnlineReader
+from towpath.gateway.outputs import ONE_NUMBER, Outputs
 from towpath.gateway.schema import Schema
 from towpath.stages.serving import Approved
 
@@ -23,6 +24,7 @@ class Model:
     approved: Approved
     main: Batcher
     cheaper: Batcher | None
+    outputs: Outputs = ONE_NUMBER
     removed: Callable[[], None] = lambda: None
     """Removes the files that a process of the model's own is started from."""
 
@@ -71,6 +73,11 @@ class Plan:
     champion: Model
     split: Split | None
     reader: OnlineReader | None = None
+
+    @property
+    def outputs(self) -> Outputs:
+        """What answers look like; the models of a rollout all answer one number, as its champion does."""
+        return self.champion.outputs
 
     def in_force(self, now: float) -> Split | None:
         return self.split if self.split is not None and self.split.until > now else None

@@ -6,6 +6,7 @@ or nested. Nulls are allowed, as missing values were in training. The binary ten
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from towpath.core.errors import BadInput
 from towpath.gateway.asked import Asked, asked, request_id, rows_of
 from towpath.gateway.schema import Schema
 
-OUTPUT = "probability"
+OUTPUT, LABEL = "probability", "label"
 
 
 class Tensor(msgspec.Struct):
@@ -44,12 +45,18 @@ class InferRequest(msgspec.Struct):
 
 
 class OutputTensor(msgspec.Struct):
-    """The probability of class 1, one a row."""
+    """Numbers or classes; `data` is flat, one row behind the other."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[float]
+    data: Sequence[object]
+
+
+class ClassesTensor(OutputTensor):
+    """Probabilities of shape [rows, classes]; `parameters` names the classes in their order."""
+
+    parameters: dict[str, Any]
 
 
 class InferResponse(msgspec.Struct, omit_defaults=True):
@@ -65,15 +72,15 @@ class InferResponse(msgspec.Struct, omit_defaults=True):
 _DECODER = msgspec.json.Decoder(InferRequest)
 
 
-def decode(body: bytes, schema: Schema, *, request: str, max_rows: int) -> Asked:
-    """An inference request. Raises `BadInput` that says what is wrong and where."""
+def decode(body: bytes, schema: Schema, *, request: str, max_rows: int, offered: tuple[str, ...] = (OUTPUT,)) -> Asked:
+    """An inference request. `offered` are the model's outputs. Raises `BadInput` that says what is wrong and where."""
     try:
         found = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"The body is no inference request: {error}.") from error
     for output in found.outputs or ():
-        if output.name != OUTPUT:
-            raise BadInput(f"There is no output {output.name!r}.", value=output.name, valid=[OUTPUT])
+        if output.name not in offered:
+            raise BadInput(f"There is no output {output.name!r}.", value=output.name, valid=offered)
     columns: dict[str, list[object]] = {}
     datatypes = schema.datatypes
     for tensor in found.inputs:
@@ -82,13 +89,16 @@ def decode(body: bytes, schema: Schema, *, request: str, max_rows: int) -> Asked
         if not flat or tensor.datatype not in datatypes.get(name, ()) or name in columns:
             values = _values(tensor, schema, columns)
         columns[name] = values
-    return asked(
+    wanted = asked(
         schema,
         rows_of(columns),
         parameters=found.parameters,
         request=request if found.id is None else request_id(found.id),
         max_rows=max_rows,
     )
+    if found.outputs:
+        wanted.outputs = tuple([output.name for output in found.outputs])
+    return wanted
 
 
 def _values(tensor: Tensor, schema: Schema, columns: dict[str, list[object]]) -> list[object]:

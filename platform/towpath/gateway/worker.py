@@ -177,6 +177,7 @@ class Worker:
             serving=charter.serving,
             metrics=self._metrics,
             write=self._outbox.log if self._config.log else None,
+            task=charter.training.task,
         )
 
     async def _say_ready(self, server: uvicorn.Server) -> None:

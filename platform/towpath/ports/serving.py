@@ -18,6 +18,7 @@ class Runtime(Protocol):
     def predict(self, rows: Sequence[Sequence[object]]) -> list[float]:
         """The probability of class 1 of each row, or a regression's number.
 
+        Of a multiclass model the probability of each class, in the order of its classes, one row's behind the other's.
         A row holds text, numbers or None in the order of `columns`.
         """
         ...

@@ -15,9 +15,8 @@ from towpath.core import digest as digests
 from towpath.core.errors import BadInput, Unwritable
 from towpath.ports import Runtime
 from towpath.stages import batch_files as files
+from towpath.stages.batch_answers import answers_of
 from towpath.stages.serving import Approved
-
-PREDICTION = "prediction"
 
 Log = Callable[[Sequence[Mapping[str, object]], str], object]  # lines of the prediction log, and the name of their file
 
@@ -46,26 +45,30 @@ def score(
     log: Log | None,
     told: Callable[[int, int | None], None],
 ) -> int:
-    """Write the source's rows with a column `prediction`; returns how many. Memory holds one block of rows at a time.
+    """Write the source's rows with their answers; returns how many. Memory holds one block of rows at a time.
 
-    `told` hears the rows done and all there are (None when the file does not say). The target appears whole or not at
-    all. Raises `BadInput` that names the column, or the row, that the model does not take, and `Unwritable`.
+    An answer is a column `prediction`; of a multiclass model that is the most probable class, and a column
+    `probability_<class>` for each class stands behind it. `told` hears the rows done and all there are (None when the
+    file does not say). The target appears whole or not at all. Raises `BadInput` that names the column, or the row,
+    that the model does not take, and `Unwritable`.
     """
     require_two(job.source, job.target)
     rows_file = job.joined or job.source
     incoming = files.open_blocks(rows_file, columns=approved.columns, types=approved.types)
-    if PREDICTION in incoming.schema.names:
-        raise BadInput(f"{job.source} has a column {PREDICTION!r} already.", value=PREDICTION, hint="Rename it.")
+    answers = answers_of(approved)
+    for field in answers.fields:
+        if field.name in incoming.schema.names:
+            raise BadInput(f"{job.source} has a column {field.name!r} already.", value=field.name, hint="Rename it.")
     mark = digests.short(digests.of_json({"input": digests.of_file(rows_file), "candidate": approved.digest}))
     partial = job.target.with_name(f".{job.target.name}.{os.getpid()}")
     done = 0
     try:
-        schema = incoming.schema.append(pa.field(PREDICTION, pa.float64()))
+        schema = pa.schema([*incoming.schema, *answers.fields], metadata=incoming.schema.metadata)
         with files.open_target(partial, schema, like=job.target) as write:
             for number, block in enumerate(incoming.blocks):
                 rows = _rows(block, approved.columns)
                 chances = _predicted(runtime, rows, job.source, done)
-                write(block.append_column(PREDICTION, pa.array(chances, type=pa.float64())))
+                write(pa.Table.from_arrays([*block.columns, *answers.columns(chances)], schema=schema))
                 if log is not None and rows:
                     line = _line(job, approved, block, rows, chances, request=f"batch-{mark}-{number}", now=now)
                     log([line], f"batch-{mark}-{number}")
@@ -94,7 +97,10 @@ def _rows(block: pa.Table, columns: Sequence[str]) -> list[tuple[object, ...]]:
 
 
 def _predicted(runtime: Runtime, rows: Sequence[Sequence[object]], source: Path, before: int) -> list[float]:
-    """The model's answer to each row; the first row that is refused is named by its place in the file (from 1)."""
+    """The numbers that the model answers, one row's behind the other's.
+
+    The first row that is refused is named by its place in the file (from 1).
+    """
     try:
         return runtime.predict(rows)
     except BadInput:
@@ -135,6 +141,7 @@ def _line(
         "rows": [[None if value != value else value for value in row] for row in rows],
         "predictions": list(chances),
         "latency_ms": 0.0,
+        **({"classes": [str(one) for one in approved.classes]} if approved.classes else {}),
     }
 
 

@@ -28,6 +28,18 @@ def column(spec: dict[str, Any], values: list[Any], null: str) -> Any:
     return numbers.reshape(-1, 1)
 
 
+def answers(chances: Any, classes: list[Any] | None) -> list[Any]:
+    """Each row's probability of class 1; of several classes the most probable one, and the probability of each."""
+    if classes is None:
+        found: list[Any] = chances[:, -1].tolist()
+        return found
+    names = [str(one) for one in classes]
+    return [
+        {"prediction": classes[int(row.argmax())], "probabilities": dict(zip(names, row.tolist(), strict=True))}
+        for row in chances
+    ]
+
+
 def main() -> None:
     """Verify every file of the folder, then answer."""
     manifest = json.loads((HERE / "manifest.json").read_text())
@@ -42,7 +54,7 @@ def main() -> None:
         for spec in signature["inputs"]
     }
     (chances,) = session.run([signature["output"]["name"]], feed)
-    json.dump(chances[:, -1].tolist(), sys.stdout)
+    json.dump(answers(chances, signature["output"].get("classes")), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from towpath.measure.parity import parity, reference
 from towpath.ports import Keys, Ledger, Models, Objects, Runtimes
 from towpath.stages.attested import require_attested
 from towpath.stages.proof import require_crowned
+from towpath.stages.scoring import Scoring
 from towpath.stages.serving import approved
 from towpath.stages.succession import require_whole
 from towpath.stages.verdict import rule
@@ -77,7 +78,9 @@ def export(candidate: Candidate, target: Path, *, tolerance: float, world: Expor
                 value=candidate.id,
                 hint="Serve it (`towpath serve`), which scikit-learn can do, or train a model that converts.",
             )
-        truth = reference(model, pd.read_parquet(world.objects.fetch(holdout.digest)), **given)
+        scoring = Scoring.of(candidate.entry(Stage.TRAIN))
+        rows = pd.read_parquet(world.objects.fetch(holdout.digest))
+        truth = reference(model, rows, score=lambda frame: scoring.scores(model, frame), width=scoring.width, **given)
         with closing(world.runtimes.open(KIND, file, **given)) as runtime:
             finding = parity(runtime, truth, tolerance=tolerance)
         if finding.outcome is not Outcome.PASS:

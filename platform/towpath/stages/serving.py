@@ -55,6 +55,13 @@ class Approved:
     """What a trusted key must state before anything of it is loaded."""
     masks: Masks = field(default_factory=dict)
     """Of the columns that it knows only masked."""
+    classes: tuple[str | int, ...] = ()
+    """Of a multiclass model, in the order of its probabilities; its parity was measured in that order."""
+
+    @property
+    def width(self) -> int:
+        """Numbers that a row is answered with."""
+        return len(self.classes) or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,16 +152,16 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
 
     Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written, and `Denied` when
     those who had to agree to the champion did not. A rollout whose row is not what was decided takes no part;
-    `Conflict` where it is only older than the record, and is to be read again.
+    `Conflict` where it is only older than the record, and is to be read again. A multiclass champion serves alone:
+    rollouts judge one number a row.
     """
     head.require_whole(ledger)
     current = champion(ledger, project)
     found = None
     if current is not None:
         require_crowned(ledger, current.decision)
-        _require_one_number(current.candidate)
         found = approved(current.candidate)
-    if rollout is None or found is None:
+    if rollout is None or found is None or found.classes:
         head.require_whole_for(ledger, shown(found))
         return Servable(champion=found)
     try:
@@ -197,23 +204,10 @@ def standing_before(ledger: Ledger, project: str) -> Iterator[Approved]:
         try:
             require_crowned(ledger, record)
             candidate = candidate_of(ledger, project, str(record.body["digest"]))
-            _require_one_number(candidate)
             before = approved(candidate)
         except (Denied, NotFound, OutOfOrder):  # it was not agreed to, or its chain is not in the record
             continue
         yield before
-
-
-def _require_one_number(candidate: Candidate) -> None:
-    """Raises `Denied` for a model that answers with a number for each class: gateway and batch write one a row."""
-    classes: Any = candidate.entry(Stage.TRAIN).facts.get("classes", ())
-    if classes:
-        raise Denied(
-            f"{candidate.id} is a multiclass model of {len(classes)} classes, which is registered and watched, but "
-            "not served: an answer is one number.",
-            value=candidate.id,
-            hint="Load it from the registry (MLflow) to score rows, or train a binary model for each class.",
-        )
 
 
 def shown(
@@ -231,6 +225,7 @@ def approved(candidate: Candidate) -> Approved:
     window: Any = featurize.facts["window"]
     columns: Any = train.facts["inputs"]
     types: Any = train.facts["types"]
+    classes: Any = train.facts.get("classes", ())
     return Approved(
         candidate=candidate.id,
         digest=str(candidate.digest),
@@ -246,6 +241,7 @@ def approved(candidate: Candidate) -> Approved:
         cheaper=_runtime(register, cheaper=True),
         claims=claims(candidate),
         masks=masked(candidate),
+        classes=tuple(classes),
     )
 
 
@@ -359,6 +355,12 @@ def _contender(ledger: Ledger, rollout: Rollout, contender: Contender, promoted:
                 hint=f"`towpath show {candidate.id}` says what it lacks.",
             )
     found = approved(candidate)
+    if found.classes:
+        raise Denied(
+            f"{candidate.id} is a multiclass model, and a rollout judges one number a row.",
+            value=candidate.id,
+            hint="Promote it: that moves all of the traffic in one step.",
+        )
     if found.model != contender.model:
         raise Denied(
             f"The rollout names model {digests.short(contender.model)} for {candidate.id}, which recorded "

@@ -6,7 +6,7 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -25,7 +25,8 @@ class LabelledRow(Request):
     """The key that a predicted row bore, and what came true of it."""
 
     key: Annotated[str, Field(min_length=1, max_length=1000)]
-    label: Literal[0, 1]
+    label: int | Annotated[str, Field(min_length=1, max_length=512)]
+    """0 or 1; of a multiclass model the class."""
 
 
 class Feedback(Request):
@@ -52,13 +53,16 @@ def feedback(asked: Feedback, desk: Desk) -> FeedbackTaken:
     import pyarrow.parquet as pq
 
     from towpath import wiring
+    from towpath.stages.labels import are_classes
 
     project, settings = known(asked.project, desk), desk.office.settings
     with tempfile.TemporaryDirectory(prefix="towpath-feedback-") as folder:
         table = Path(folder) / "labels.parquet"
-        columns = {_KEY: [row.key for row in asked.labels], _LABEL: [row.label for row in asked.labels]}
+        columns = {_KEY: [row.key for row in asked.labels], _LABEL: [str(row.label) for row in asked.labels]}
         pq.write_table(pa.table(columns), table)
-        joined = wiring.open_labels(settings).join_labels(project, table, key=_KEY, label=_LABEL)
+        joined = wiring.open_labels(settings).join_labels(
+            project, table, key=_KEY, label=_LABEL, classes=are_classes(desk.ledger, project)
+        )
     return FeedbackTaken(project=project, **asdict(joined))
 
 
@@ -86,9 +90,17 @@ def read(source: str, *, key: str, label: str) -> list[LabelledRow]:
             hint="Leave larger tables to a worker: towpath feedback without TOWPATH_SERVER.",
         )
     try:
-        return [LabelledRow.model_validate({"key": str(row[key]), "label": int(row[label])}) for row in known]
+        return [LabelledRow.model_validate({"key": str(row[key]), "label": _plain(row[label])}) for row in known]
     except (ValueError, TypeError) as error:
-        raise BadInput(f"The labels in {label!r} are not all 0 or 1.", valid=[0, 1]) from error
+        raise BadInput(
+            f"The labels in {label!r} are not all 0 or 1, or of a multiclass model text or whole numbers.",
+            valid=[0, 1, "a class"],
+        ) from error
+
+
+def _plain(value: object) -> object:
+    """A label as it is sent: what a gap in the column made a float is a whole number again."""
+    return int(value) if isinstance(value, bool | float) and value == int(value) else value
 
 
 FEEDBACK: Final = Verb(
