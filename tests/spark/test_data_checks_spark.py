@@ -103,7 +103,7 @@ SELECT
     CASE n WHEN 1 THEN 'nan'::DOUBLE WHEN 2 THEN 'inf'::DOUBLE WHEN 3 THEN -0.0 WHEN 4 THEN 0.0 WHEN 5 THEN 0.30
     END AS ratio,
     CASE n WHEN 1 THEN TIMESTAMP_NS '1969-12-31 23:59:59.999999999' WHEN 2 THEN TIMESTAMP_NS '2024-01-01'
-        WHEN 3 THEN TIMESTAMP_NS '1970-01-01' END AS nanos,
+        WHEN 3 THEN TIMESTAMP_NS '2023-12-31 23:59:59.999999999' END AS nanos,
     CASE n WHEN 1 THEN TIMESTAMPTZ '2024-03-31 02:30:00+01' WHEN 2 THEN TIMESTAMPTZ '1500-01-01 00:00:00+00'
     END AS zoned,
     CASE n WHEN 1 THEN DATE '0001-01-01' WHEN 2 THEN DATE '9999-12-31' END AS day,
@@ -121,7 +121,7 @@ LIMITS: list[tuple[str, str, dict[str, Any]]] = [
     ("code", "string", {"pattern": "^A.?\\\\?B$"}),
     ("naïve.text", "string", {"minLength": 2, "maxLength": 3}),
     ("ratio", "number", {"minimum": 0, "maximum": 1, "multipleOf": 0.1}),
-    ("nanos", "timestamp", {"minimum": "1970-01-01T00:00:00Z"}),
+    ("nanos", "timestamp", {"minimum": "2024-01-01T00:00:00Z"}),
     ("zoned", "timestamp", {"minimum": "2024-03-31T01:00:00+00:00", "timezone": True}),
     ("day", "date", {"minimum": "2000-01-01"}),
     ("clock", "time", {"minimum": "08:00:00"}),

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from towpath.adapters.great_expectations_engines import Opened
-from towpath.adapters.spark_session import SparkMaster, local_path, spark_session
+from towpath.adapters.spark_parquet import escaped, read_parquet
+from towpath.adapters.spark_session import SparkMaster, spark_session
 from towpath.core.checks_schema import Found
 from towpath.core.checks_sql import Dialect
-from towpath.core.errors import BadInput
 from towpath.core.promises import LogicalType
 
 ZONED = "timestamp"
@@ -57,9 +57,9 @@ class Spark:
         with spark_session(self.master) as session, warnings.catch_warnings():
             # Great Expectations passes itself an argument that it deprecates.
             warnings.simplefilter("ignore", DeprecationWarning)
-            frames = {name: _frame(session, name, file) for name, file in tables.items()}
+            frames = {name: read_parquet(session, [file], what=f"table {name!r}") for name, file in tables.items()}
             for name, frame in frames.items():
-                frame.createOrReplaceTempView(_quoted(name))
+                frame.createOrReplaceTempView(escaped(name))
             # Without persisting: the files are read again for each question, and memory stays bounded.
             source = context.data_sources.add_spark(name="spark", persist=False)
             # Great Expectations would take the process's first session, which does not see these views.
@@ -72,41 +72,6 @@ class Spark:
             )
 
 
-def _frame(session: Any, table: str, file: Path) -> Any:
-    """The rows of a file, with times in Spark's types. Raises `BadInput` for what Spark cannot read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from pyspark.errors import PySparkException
-    from pyspark.sql import functions as sql
-
-    try:
-        frame = session.read.parquet(local_path(file))
-        known = frame.dtypes
-    except PySparkException as error:
-        reason = (error.getMessage() or type(error).__name__).strip().splitlines()[0]
-        raise BadInput(
-            f"Spark cannot read table {table!r}: {reason}",
-            value=str(file),
-            hint="Cast that column at ingestion, or run the checks in DuckDB.",
-        ) from error
-    schema = pq.read_schema(file)
-    for name, kind in known:
-        stored: Any = schema.field(name).type if name in schema.names else pa.null()
-        if not pa.types.is_timestamp(stored):
-            continue
-        column = sql.col(_quoted(name))
-        if kind == "bigint":  # nanoseconds; whole microseconds, downwards before 1970 too
-            column = sql.timestamp_micros(sql.floor(column / sql.lit(1000)).cast("bigint"))
-            if stored.tz is None:
-                column = column.cast("timestamp_ntz")
-        elif kind == ZONED and stored.tz is None:  # INT96, which says nothing of zones
-            column = column.cast("timestamp_ntz")
-        else:
-            continue
-        frame = frame.withColumn(name, column)
-    return frame
-
-
 def _columns(engine: Spark, frame: Any, file: Path) -> dict[str, Found]:
     """A table's columns; each is looked at once to see whether it has any value."""
     import pyarrow as pa
@@ -114,7 +79,7 @@ def _columns(engine: Spark, frame: Any, file: Path) -> dict[str, Found]:
     from pyspark.sql import functions as sql
 
     stored = {field.name: field.type for field in pq.read_schema(file)}
-    counts = [sql.count(sql.col(_quoted(name))) for name in frame.columns]
+    counts = [sql.count(sql.col(escaped(name))) for name in frame.columns]
     rows, *filled = frame.agg(sql.count(sql.lit(1)), *counts).first()
     found = {}
     for column, count in zip(frame.schema.fields, filled, strict=True):
@@ -128,7 +93,3 @@ def _found(engine: Spark, name: str, native: str, *, empty: bool) -> Found:
     kind = next((kind for kind, natives in engine.types.items() if native in natives), None)
     zoned = native == ZONED if kind is LogicalType.TIMESTAMP else None
     return Found(name=name, kind=kind, native=_NATIVE.get(native, native), zoned=zoned, empty=empty)
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
