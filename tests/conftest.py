@@ -11,13 +11,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 from towpath import telemetry
 
-pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3", "servers.sigstore"]
+pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3", "servers.sigstore", "servers.spark"]
 
 telemetry.silence()
 
 gc.disable()  # until everything is imported: what is imported stays
 
-_SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile"}
+_SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile", "spark"}
 """Folders whose tests share something that takes long to build."""
 
 

@@ -41,7 +41,7 @@ from towpath.adapters.feast_asof_entities import read_entity_rows
 from towpath.adapters.feast_asof_job import AsofRetrievalJob
 from towpath.adapters.feast_asof_query import Limits, Query
 from towpath.adapters.feast_asof_sources import SourceReader
-from towpath.adapters.feast_asof_views import join_keys, settled_order, view_join
+from towpath.adapters.feast_asof_views import join_keys, refuse_twice, settled_order, view_join
 from towpath.core.errors import BadInput, DeclarationError, Misconfigured
 
 
@@ -94,7 +94,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         columns = [name for view in views for _, name in view.features]
         if options.feature_timestamps:
             columns += [name for view in views for name in sql.feature_time_names(view.prefix)]
-        _refuse_twice([*rows.table.column_names, *columns])
+        refuse_twice([*rows.table.column_names, *columns])
         text = sql.historical(
             views, as_known_at=known, feature_times=options.feature_timestamps, first=rows.first, last=rows.last
         )
@@ -214,13 +214,3 @@ def _options(config: RepoConfig) -> AsofOfflineStoreConfig:
 
 def _limits(options: AsofOfflineStoreConfig) -> Limits:
     return Limits(memory=options.memory_limit, threads=options.threads)
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BadInput(
-            f"The result would hold the columns {twice} more than once.",
-            value=twice,
-            hint="Ask with full_feature_names=True, or rename the columns of the entity rows.",
-        )

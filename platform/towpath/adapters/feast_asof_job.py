@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 import pandas as pd
@@ -15,9 +16,19 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage
 
-from towpath.adapters.feast_asof_query import Query
 from towpath.adapters.feast_asof_sources import local_path
 from towpath.core.errors import BadInput
+
+
+class Runs(Protocol):
+    """A statement that has been planned and checked."""
+
+    @property
+    def text(self) -> str: ...
+
+    def run(self, timeout: float | None = None) -> pa.Table:
+        """The result. `timeout` in seconds."""
+        ...
 
 
 class AsofRetrievalJob(RetrievalJob):  # type: ignore[misc]
@@ -28,7 +39,7 @@ class AsofRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     def __init__(
         self,
-        query: Query,
+        query: Runs,
         *,
         repo_path: Path | None,
         beside: pa.Table | None = None,

@@ -79,6 +79,17 @@ def view_join(
     )
 
 
+def refuse_twice(names: Sequence[str]) -> None:
+    """Raises `BadInput` for a result with two columns of one name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadInput(
+            f"The result would hold the columns {twice} more than once.",
+            value=twice,
+            hint="Ask with full_feature_names=True, or rename the columns of the entity rows.",
+        )
+
+
 def _refuse_text_against_number(view: str, key: str, stored: str, column: str, given: pa.DataType) -> None:
     """DuckDB would cast the text to a number, match some rows and fail on others."""
     value = given.value_type if pa.types.is_dictionary(given) else given

@@ -70,7 +70,10 @@ def settings(repository: Path) -> RepoConfig:
             raise DeclarationError(
                 f"{SETTINGS} names the offline store {store.type!r}, which cannot say when a joined row was known.",
                 value=store.type,
-                valid=["towpath.adapters.feast_asof.AsofOfflineStore"],
+                valid=[
+                    "towpath.adapters.feast_asof.AsofOfflineStore",
+                    "towpath.adapters.feast_spark.SparkAsofOfflineStore",
+                ],
             )
         setattr(store, option, True)
     return config

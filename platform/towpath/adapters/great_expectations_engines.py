@@ -36,6 +36,11 @@ class Opened:
     columns: Mapping[str, Mapping[str, Found]]
     assets: Mapping[str, str]
 
+    def batch(self, table: str) -> Any:
+        """The whole of a table, for Great Expectations to validate."""
+        asset = self.source.add_table_asset(name=table, table_name=self.assets[table])
+        return asset.add_batch_definition_whole_table("whole").get_batch()
+
 
 class Engine(Protocol):
     """A database that holds the tables."""
