@@ -11,7 +11,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 from towpath import telemetry
 
-pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3", "servers.sigstore", "servers.spark"]
+pytest_plugins = [
+    "servers.oidc",
+    "servers.postgres",
+    "servers.redis",
+    "servers.s3",
+    "servers.sigstore",
+    "servers.spark",
+]
 
 telemetry.silence()
 

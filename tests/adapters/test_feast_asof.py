@@ -25,9 +25,8 @@ import pyarrow.parquet as pq
 import pytest
 from feast import FeatureService, FeatureStore, Field, FileSource, RequestSource, ValueType
 from feast.errors import SavedDatasetLocationAlreadyExists
-from feast.feature_logging import LoggingConfig
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64
 from hypothesis import HealthCheck, given, settings
@@ -611,8 +610,40 @@ def test_saved_data_set_round_trip(tmp_path: Path) -> None:
         job.persist(storage)
     job.persist(storage, allow_overwrite=True)
     assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == ["one.parquet"]
-    with pytest.raises(BadInput, match=r"ends in \.parquet"):
-        job.persist(SavedDatasetFileStorage(path="sets/folder"))
+    folder = SavedDatasetFileStorage(path="sets/folder")
+    job.persist(folder)
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        job.persist(folder)
+    job.persist(folder, allow_overwrite=True)
+    assert pq.read_table(tmp_path / "sets" / "folder").equals(job.to_arrow())
+    assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == ["folder", "one.parquet"]
+
+
+def test_entity_rows_may_be_sql_that_duckdb_runs(tmp_path: Path) -> None:
+    store = _simple(tmp_path)
+    wanted = asked([1, 2, 99, None], edges())
+    wanted.to_parquet(tmp_path / "rows.parquet")
+    refs = ["simple:value"]
+    of_frame = store.get_historical_features(wanted, refs).to_arrow()
+    of_sql = store.get_historical_features(f"SELECT * FROM read_parquet('{tmp_path}/rows.parquet')", refs).to_arrow()
+    assert of_sql.column_names == of_frame.column_names
+    assert of_sql.to_pylist() == of_frame.to_pylist()
+    text = "SELECT 1 AS id, '2013-07-01T12:45:00Z' AS event_timestamp"
+    assert store.get_historical_features(text, refs).to_arrow()["value"].to_pylist() == ["at ten, corrected"]
+
+
+def test_a_result_of_many_batches_is_written_as_it_is_read(tmp_path: Path) -> None:
+    store = _simple(tmp_path)
+    times = [minute(0.001 * number) for number in range(50_000)]
+    wanted = pd.DataFrame({"id": [1, 2, None] * 50_000, "event_timestamp": np.repeat(times, 3)}).astype({"id": "Int64"})
+    wanted["row"] = range(len(wanted))
+    job = store.get_historical_features(wanted, ["simple:value"])
+    assert job.write(tmp_path / "result.parquet") == len(wanted)
+    assert pq.ParquetFile(tmp_path / "result.parquet").num_row_groups > 1
+    written, read = pq.read_table(tmp_path / "result.parquet"), job.to_arrow()
+    assert written.schema.equals(read.schema, check_metadata=True)
+    assert written.equals(read)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_the_job_tells_its_statement_and_its_metadata(tmp_path: Path) -> None:
@@ -648,8 +679,11 @@ def test_entity_rows_that_cannot_be_joined(tmp_path: Path) -> None:
     store = _simple(tmp_path)
     good = frame([{"id": 1, "event_timestamp": minute(10)}], ["id", "event_timestamp"])
     refused: list[tuple[Any, str]] = [
-        ("SELECT 1 AS id", "type str.*Valid: pandas.DataFrame"),
-        (None, "type NoneType.*Valid: pandas.DataFrame"),
+        ("SELECT 1 AS id", "need one time column"),
+        ("SELECT now() AS event_timestamp", r"lack the join keys \['id'\]"),
+        ("rows.parquet", "(?s)SQL of the entity rows cannot be run.*SELECT"),
+        ("SELECT * FROM 'nowhere.parquet'", "SQL of the entity rows cannot be run.*No files found"),
+        (None, "type NoneType.*Valid: pandas.DataFrame, str"),
         (good.drop(columns="id"), r"lack the join keys \['id'\]"),
         (good.drop(columns="event_timestamp"), "need one time column"),
         (good.assign(id="one"), "'id' is stored as BIGINT"),
@@ -697,22 +731,9 @@ def test_a_folder_is_read_whole_and_without_hidden_files(tmp_path: Path) -> None
     assert values(got["new"]) == [None, "n"]
 
 
-def test_writing_to_sources_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    store = _simple(tmp_path)
-    before = (tmp_path / "simple.parquet").read_bytes()
-    rows = frame([{"id": 1, "event": minute(99), "created": minute(99), "value": "pushed"}], COLUMNS)
-    with pytest.raises(BadInput, match=r"1 rows of feature view 'simple' were not written.*PushMode\.ONLINE"):
-        store.write_to_offline_store("simple", rows)
-    assert (tmp_path / "simple.parquet").read_bytes() == before
-    logged = LoggingConfig(destination=FileLoggingDestination(path=str(tmp_path / "log")))
-    service = FeatureService(name="logged", features=[store.get_feature_view("simple")], logging_config=logged)
-    store.apply([service])
-    with pytest.raises(DeclarationError, match=r"not written to FileLoggingDestination.*Take logging_config off"):
-        store.write_logged_features(pa.table({"id": [1]}), store.get_feature_service("logged"))
-    assert not (tmp_path / "log").exists()
-
-
-@pytest.mark.parametrize("options", [{"as_know_at": True}, {"memory_limit": "lots"}, {"threads": 0}])
+@pytest.mark.parametrize(
+    "options", [{"as_know_at": True}, {"memory_limit": "lots"}, {"threads": 0}, {"landing_delay": -1}]
+)
 def test_a_wrong_option_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(options))):
         AsofOfflineStoreConfig(**options)
@@ -721,8 +742,12 @@ def test_a_wrong_option_is_refused(tmp_path: Path, options: dict[str, Any]) -> N
 def test_a_join_that_does_not_fit_says_what_to_raise(tmp_path: Path) -> None:
     store = _simple(tmp_path, memory_limit="1MB", threads=1)
     wanted = asked(range(3000), [minute(6), minute(45), minute(46)])
+    job = store.get_historical_features(wanted, ["simple:value"])
     with pytest.raises(Misconfigured, match=r"(?s)memory_limit: 1MB.*Raise memory_limit"):
-        store.get_historical_features(wanted, ["simple:value"]).to_arrow()
+        job.to_arrow()
+    with pytest.raises(Misconfigured, match=r"(?s)memory_limit: 1MB.*Raise memory_limit"):
+        job.write(tmp_path / "result.parquet")
+    assert not [path for path in tmp_path.iterdir() if "result" in path.name]
 
 
 def test_a_join_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
@@ -734,5 +759,9 @@ def test_a_join_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         tmp_path, [owner, view("long", [owner], source(tmp_path / "long.parquet"), kind=Int64)], threads=1
     )
     wanted = pd.DataFrame({"id": np.arange(500_000) % 1000, "event_timestamp": datetime(2013, 1, 1, tzinfo=UTC)})
+    job = store.get_historical_features(wanted, ["long:value"])
     with pytest.raises(TimeoutError, match=r"within 0\.02 seconds"):
-        store.get_historical_features(wanted, ["long:value"]).to_arrow(timeout=0.02)
+        job.to_arrow(timeout=0.02)
+    with pytest.raises(TimeoutError, match=r"within 0\.02 seconds"):
+        job.write(tmp_path / "result.parquet", timeout=0.02)
+    assert not [path for path in tmp_path.iterdir() if "result" in path.name]

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from towpath.adapters import feast_asof_sql as sql
+from towpath.adapters.feast_asof_query import Limits, Query
 from towpath.core import names
 from towpath.core.errors import BadInput
 
@@ -31,35 +34,38 @@ class EntityRows:
     last: int | None
 
 
-def read_entity_rows(entity_df: pd.DataFrame | str | None, keys: Sequence[str]) -> EntityRows:
-    """The rows with their time and the key columns `keys`. Raises `BadInput`."""
-    if not isinstance(entity_df, pd.DataFrame):
+def read_entity_rows(entity_df: pd.DataFrame | str | None, keys: Sequence[str], limits: Limits) -> EntityRows:
+    """The rows with their time and the key columns `keys`; text is SQL that DuckDB runs. Raises `BadInput`."""
+    given = _of_sql(entity_df, limits) if isinstance(entity_df, str) else entity_df
+    if not isinstance(given, pd.DataFrame | pa.Table):
         raise BadInput(
-            f"Entity rows of type {type(entity_df).__name__} cannot be joined.",
-            value=type(entity_df).__name__,
-            valid=["pandas.DataFrame"],
-            hint="Run the SQL yourself, or list the entities and times, and hand over the DataFrame.",
+            f"Entity rows of type {type(given).__name__} cannot be joined.",
+            value=type(given).__name__,
+            valid=["pandas.DataFrame", "str: SQL that DuckDB runs"],
+            hint="List the entities and times: SELECT * FROM read_parquet('rows.parquet'), say.",
         )
-    time_column = _time_column(entity_df)
-    missing = [key for key in keys if key not in entity_df.columns]
+    columns = given.column_names if isinstance(given, pa.Table) else [*given.columns]
+    time_column = _time_column(given)
+    missing = [key for key in keys if key not in columns]
     if missing:
         raise BadInput(
             f"The entity rows lack the join keys {missing}.",
             value=missing,
-            valid=map(str, entity_df.columns),
+            valid=map(str, columns),
             hint="Add the columns, or map the keys with with_join_key_map.",
         )
     try:
-        times = _utc(entity_df[time_column])
-        table = pa.Table.from_pandas(entity_df, preserve_index=False)
+        stated = given[time_column].to_pandas() if isinstance(given, pa.Table) else given[time_column]
+        times = _utc(stated)
+        table = given if isinstance(given, pa.Table) else pa.Table.from_pandas(given, preserve_index=False)
     except (ValueError, TypeError, pa.ArrowException) as error:
         hint = "Give each column one type and its own name."
         raise BadInput(f"The entity rows cannot be read: {error}", hint=hint) from error
-    if not pd.api.types.is_datetime64_any_dtype(entity_df[time_column]):
+    if not pd.api.types.is_datetime64_any_dtype(stated):
         table = table.set_column(table.column_names.index(time_column), time_column, pa.Array.from_pandas(times))
     at = pa.Array.from_pandas(times.dt.floor("us").dt.as_unit("us")).cast(pa.int64())
     key_columns = {key: f"key_{position}" for position, key in enumerate(keys)}
-    joined = {sql.ROW: pa.array(range(len(table)), pa.int64()), sql.AT: at}
+    joined = {sql.ROW: pa.array(np.arange(len(table))), sql.AT: at}
     joined |= {column: table.column(key) for key, column in key_columns.items()}
     known = at.drop_null()
     first, last = (pc.min_max(known)[end].as_py() for end in ("min", "max"))
@@ -68,10 +74,26 @@ def read_entity_rows(entity_df: pd.DataFrame | str | None, keys: Sequence[str]) 
     )
 
 
-def _time_column(entity_df: pd.DataFrame) -> str:
-    if names.EVENT_TIME in entity_df.columns:
+def _of_sql(text: str, limits: Limits) -> pa.Table:
+    try:
+        return Query(text=text, limits=limits).run()
+    except (duckdb.Error, BadInput) as error:
+        raise BadInput(
+            f"The SQL of the entity rows cannot be run: {error}",
+            value=text,
+            hint="It is DuckDB's SQL over local files: SELECT * FROM read_parquet('rows.parquet'), say.",
+        ) from error
+
+
+def _time_column(given: pd.DataFrame | pa.Table) -> str:
+    if isinstance(given, pa.Table):
+        columns = given.column_names
+        times = [field.name for field in given.schema if pa.types.is_timestamp(field.type)]
+    else:
+        columns = [*given.columns]
+        times = [name for name in columns if pd.api.types.is_datetime64_any_dtype(given[name])]
+    if names.EVENT_TIME in columns:
         return names.EVENT_TIME
-    times = [name for name in entity_df.columns if pd.api.types.is_datetime64_any_dtype(entity_df[name])]
     if len(times) != 1:
         raise BadInput(
             f"The entity rows need one time column; they have {times or 'none'}.",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +17,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage
 
 from towpath.adapters.feast_asof_sources import local_path
+from towpath.adapters.feast_asof_write import whole_file, whole_folder
 from towpath.core.errors import BadInput
 
 
@@ -28,6 +29,10 @@ class Runs(Protocol):
 
     def run(self, timeout: float | None = None) -> pa.Table:
         """The result. `timeout` in seconds."""
+        ...
+
+    def opened(self, timeout: float | None = None) -> AbstractContextManager[pa.RecordBatchReader]:
+        """The result batch by batch."""
         ...
 
 
@@ -86,20 +91,48 @@ class AsofRetrievalJob(RetrievalJob):  # type: ignore[misc]
         return self._metadata
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
-        """Write the result to one Parquet file, whole or not at all."""
-        if not isinstance(storage, SavedDatasetFileStorage) or not storage.file_options.uri.endswith(".parquet"):
+        """Write the result as Parquet, whole or not at all: one file, or a folder with one file in it.
+
+        It goes there batch by batch and need not fit into memory, unless there are on-demand feature views.
+        """
+        if not isinstance(storage, SavedDatasetFileStorage):
             raise BadInput(
-                f"A saved dataset cannot be written to {getattr(storage, 'file_options', storage)!r}.",
-                hint="Give SavedDatasetFileStorage(path=...) a local path that ends in .parquet.",
+                f"A saved dataset cannot be written to {type(storage).__name__}.",
+                value=type(storage).__name__,
+                valid=["SavedDatasetFileStorage of a local path"],
             )
         target = local_path(storage.file_options.uri, self._repo_path)
-        if target.exists() and not allow_overwrite:
+        filled = any(target.iterdir()) if target.is_dir() else target.exists()
+        if filled and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=str(target))
-        table = self.to_arrow(timeout=timeout)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{uuid4().hex}")
-        try:
-            pq.write_table(table, unfinished)
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        if target.is_dir() or target.suffix != ".parquet":
+            with whole_folder(target) as folder:
+                self.write(folder / "part-0.parquet", timeout=timeout)
+        else:
+            self.write(target, timeout=timeout)
+
+    def write(self, target: Path, *, timeout: int | None = None) -> int:
+        """Write the result to a Parquet file, whole or not at all, and say how many rows it has."""
+        if self._on_demand_feature_views:
+            table = self.to_arrow(timeout=timeout)
+            with whole_file(target) as unfinished:
+                pq.write_table(table, unfinished, compression="zstd")
+            return int(table.num_rows)
+        rows = 0
+        with self._query.opened(timeout) as reader, whole_file(target) as unfinished:
+            schema = self._schema(reader.schema)
+            with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+                for batch in reader:
+                    columns = list(batch.columns)
+                    if self._beside is not None:
+                        columns = [*self._beside.slice(rows, batch.num_rows).columns, *columns]
+                    writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+                    rows += batch.num_rows
+        return rows
+
+    def _schema(self, result: pa.Schema) -> pa.Schema:
+        if self._beside is None:
+            return result
+        named = [field.with_name(name) for field, name in zip(result, self._columns, strict=True)]
+        return pa.schema([*self._beside.schema, *named], metadata=self._beside.schema.metadata)

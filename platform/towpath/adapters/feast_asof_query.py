@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from towpath.core.errors import BadInput, Misconfigured
 
+_BATCH_ROWS = 65_536
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -32,6 +34,17 @@ class Query:
 
     def run(self, timeout: float | None = None) -> pa.Table:
         """The result. `timeout` in seconds; raises `TimeoutError`, `BadInput` or `Misconfigured` (memory)."""
+        with self._connected(timeout) as connection:
+            return connection.sql(self.text).to_arrow_table()
+
+    @contextmanager
+    def opened(self, timeout: float | None = None) -> Iterator[pa.RecordBatchReader]:
+        """The result batch by batch, which need not fit into memory; raises as `run` does."""
+        with self._connected(timeout) as connection:
+            yield connection.sql(self.text).to_arrow_reader(_BATCH_ROWS)
+
+    @contextmanager
+    def _connected(self, timeout: float | None) -> Iterator[duckdb.DuckDBPyConnection]:
         settings: dict[str, str | int] = {"TimeZone": "UTC", "autoinstall_known_extensions": "false"}
         settings |= {"memory_limit": self.limits.memory} if self.limits.memory else {}
         settings |= {"threads": self.limits.threads} if self.limits.threads else {}
@@ -41,7 +54,7 @@ class Query:
                 for name, table in self.relations.items():
                     connection.register(name, table)
                 with _explained(timeout, self.limits.memory), _stopped_after(timeout, connection):
-                    return connection.sql(self.text).to_arrow_table()
+                    yield connection
             finally:
                 connection.close()
 
@@ -74,12 +87,26 @@ def _explained(timeout: float | None, memory_limit: str | None) -> Iterator[None
     try:
         yield
     except duckdb.InterruptException as error:
-        raise TimeoutError(f"The features were not joined within {timeout} seconds.") from error
+        raise _too_long(timeout) from error
     except duckdb.OutOfMemoryException as error:
-        raise Misconfigured(
-            f"The join does not fit into memory_limit: {memory_limit}. {error}",
-            value=memory_limit,
-            hint="Raise memory_limit in the offline_store section, or join fewer entity rows at a time.",
-        ) from error
+        raise _too_large(memory_limit, error) from error
+    except (pa.ArrowException, OSError) as error:  # of a batch: Arrow's interface keeps the text of the error alone
+        if "INTERRUPT" in str(error):
+            raise _too_long(timeout) from error
+        if "Out of Memory Error" in str(error):
+            raise _too_large(memory_limit, error) from error
+        raise
     except (duckdb.DataError, duckdb.OperationalError, duckdb.BinderException, duckdb.InvalidInputException) as error:
         raise BadInput(f"The sources cannot be read as declared: {error}") from error
+
+
+def _too_long(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"The features were not joined within {timeout} seconds.")
+
+
+def _too_large(memory_limit: str | None, error: Exception) -> Misconfigured:
+    return Misconfigured(
+        f"The join does not fit into memory_limit: {memory_limit}. {error}",
+        value=memory_limit,
+        hint="Raise memory_limit in the offline_store section, or join fewer entity rows at a time.",
+    )

@@ -14,6 +14,9 @@ from towpath.adapters import feast_asof_sql as sql
 from towpath.adapters.feast_asof_query import Limits, Query
 from towpath.core.errors import DeclarationError, NotFound
 
+PUSHED = "pushed-"
+"""How the names of files begin that hold rows written through Feast."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceReader:
@@ -30,7 +33,7 @@ class SourceReader:
         `event` and `created` name its time columns and `columns` all others that are needed, as they are stored. Raises
         `NotFound` for files and `DeclarationError` for a source of another kind or a column that is not there.
         """
-        files = self._files(source)
+        files = files_of(source, self.repo_path)
         described = Query(text=sql.describe(files), limits=self.limits).run()
         types = dict(zip(described["column_name"].to_pylist(), described["column_type"].to_pylist(), strict=True))
         needed = dict.fromkeys([event, *([created] if created else []), *columns])
@@ -50,26 +53,32 @@ class SourceReader:
         )
         return scan, types
 
-    def _files(self, source: DataSource) -> tuple[str, ...]:
-        if not isinstance(source, FileSource) or not isinstance(source.file_format, ParquetFormat | None):
-            raise DeclarationError(
-                f"Source {source.name!r} is a {type(source).__name__} that this store cannot read.",
-                value=type(source).__name__,
-                valid=["FileSource of Parquet: a local file or folder"],
-            )
-        path = local_path(source.path, self.repo_path)
-        if path.is_file():
-            return (str(path),)
-        inside = [file.relative_to(path) for file in path.rglob("*.parquet") if file.is_file()]
-        # as Arrow and Spark have it: what begins with "." or "_" is not data
-        files = sorted(str(path / file) for file in inside if not any(part[0] in "._" for part in file.parts))
-        if not files:
-            raise NotFound(
-                f"Source {source.name!r}: no Parquet file at {source.path!r}.",
-                value=source.path,
-                hint="Write the data first; a relative path counts from the folder of feature_store.yaml.",
-            )
-        return tuple(files)
+
+def files_of(source: DataSource, repo_path: Path | None) -> tuple[str, ...]:
+    """The Parquet files of a source, in the order in which they break ties: rows written through Feast stand last.
+
+    Raises `NotFound` and, for a source of another kind, `DeclarationError`.
+    """
+    if not isinstance(source, FileSource) or not isinstance(source.file_format, ParquetFormat | None):
+        raise DeclarationError(
+            f"Source {source.name!r} is a {type(source).__name__} that this store cannot read.",
+            value=type(source).__name__,
+            valid=["FileSource of Parquet: a local file or folder"],
+        )
+    path = local_path(source.path, repo_path)
+    if path.is_file():
+        return (str(path),)
+    inside = [file.relative_to(path) for file in path.rglob("*.parquet") if file.is_file()]
+    # as Arrow and Spark have it: what begins with "." or "_" is not data
+    shown = [file for file in inside if not any(part[0] in "._" for part in file.parts)]
+    files = sorted(shown, key=lambda file: (file.name.startswith(PUSHED), str(file)))
+    if not files:
+        raise NotFound(
+            f"Source {source.name!r}: no Parquet file at {source.path!r}.",
+            value=source.path,
+            hint="Write the data first; a relative path counts from the folder of feature_store.yaml.",
+        )
+    return tuple(str(path / file) for file in files)
 
 
 def local_path(uri: str, repo_path: Path | None) -> Path:

@@ -134,32 +134,78 @@ def rows_between(
     start: int | None,
     end: int | None,
     known_by: int | None = None,
-    latest_of: Sequence[str] | None = None,
     constant: tuple[str, str] | None = None,
 ) -> str:
     """The rows with `start <= event <= end` (microseconds, each optional), as they are stored, in stored order.
 
-    `known_by` leaves out rows created later. `latest_of` keeps the newest row of each key (event, then created, then
-    position). `constant` adds a text column of one value.
+    `known_by` leaves out rows created later. `constant` adds a text column of one value.
     """
+    listed, inner, _ = _stored(scan, columns, constant)
+    conditions = [f"event_at >= {start}"] if start is not None else []
+    conditions += [f"event_at <= {end}"] if end is not None else []
+    conditions += [f"created_at <= {known_by}"] if known_by is not None and scan.created else []
+    return f"SELECT {listed}\nFROM ({inner})\nWHERE {' AND '.join(conditions) or 'true'}\nORDER BY {_ORDER}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What is materialized, in microseconds: events from `start` to `end`, both included.
+
+    Of the events before `start` those rows too that were created from `created_since` to `end`. `known_by` leaves out
+    rows created later.
+    """
+
+    start: int
+    end: int
+    created_since: int
+    known_by: int | None = None
+
+
+def newest_of(
+    scan: Scan, columns: Sequence[str], keys: Sequence[str], span: Span, *, constant: tuple[str, str] | None = None
+) -> str:
+    """The newest row of each key that a span brings (event, then created, then position), in stored order.
+
+    A late row, whose event lies before the span, is brought only if it is the newest of its key: one that a row before
+    it outdates would put the past in the place of the present.
+    """
+    listed, inner, positions = _stored(scan, columns, constant)
+    by = [f"c{positions[key]}" for key in keys]
+    conditions = [f"event_at <= {span.end}"]
+    conditions += [f"created_at <= {span.known_by}"] if span.known_by is not None and scan.created else []
+    partition = f"PARTITION BY {', '.join(by)} " if by else ""
+    order = "ORDER BY event_at DESC, created_at DESC NULLS LAST, file DESC, line DESC"
+    winner = f"QUALIFY row_number() OVER ({partition}{order}) = 1"
+    stored = f"WITH stored AS NOT MATERIALIZED (\n  SELECT * FROM ({inner})\n  WHERE {' AND '.join(conditions)}\n)"
+    if scan.created is None:
+        return f"{stored}\nSELECT {listed}\nFROM stored\nWHERE event_at >= {span.start}\n{winner}\nORDER BY {_ORDER}"
+    same = " AND ".join(f"before.{key} IS NOT DISTINCT FROM brought.{key}" for key in by) or "true"
+    return f"""\
+{stored}, brought AS MATERIALIZED (
+  SELECT * FROM stored WHERE event_at >= {span.start} OR created_at >= {span.created_since}
+  {winner}
+), late AS MATERIALIZED (
+  SELECT * FROM brought WHERE event_at < {span.start} AND created_at <= {span.end}
+), outdated AS (
+  SELECT brought.file, brought.line FROM late AS brought SEMI JOIN stored AS before
+  ON {same} AND before.event_at > brought.event_at
+)
+SELECT {listed}
+FROM brought
+WHERE event_at >= {span.start}
+  OR (created_at <= {span.end} AND (file, line) NOT IN (SELECT (file, line) FROM outdated))
+ORDER BY {_ORDER}"""
+
+
+def _stored(scan: Scan, columns: Sequence[str], constant: tuple[str, str] | None) -> tuple[str, str, dict[str, int]]:
+    """The columns to list, the table they are listed from with its times, and the position of each column there."""
     names = list(dict.fromkeys(columns))
     stored = [f"{identifier(name)} AS c{position}" for position, name in enumerate(names)]
     listed = [f"c{position} AS {identifier(name)}" for position, name in enumerate(names)]
     if constant:
         listed.append(f"{literal(constant[1])} AS {identifier(constant[0])}")
-    conditions = [f"event_at >= {start}"] if start is not None else []
-    conditions += [f"event_at <= {end}"] if end is not None else []
-    conditions += [f"created_at <= {known_by}"] if known_by is not None and scan.created else []
-    newest = ""
-    if latest_of is not None:
-        by = ", ".join(f"c{names.index(name)}" for name in latest_of)
-        order = "ORDER BY event_at DESC, created_at DESC NULLS LAST, file DESC, line DESC"
-        newest = f"QUALIFY row_number() OVER ({f'PARTITION BY {by} ' if by else ''}{order}) = 1\n"
     inner = f"SELECT {', '.join([*stored, _times(scan)])}\n  FROM {from_files(scan.files, located=True)}"
-    return (
-        f"SELECT {', '.join(listed)}\nFROM (\n  {inner}\n)\n"
-        f"WHERE {' AND '.join(conditions) or 'true'}\n{newest}ORDER BY {_ORDER}"
-    )
+    return ", ".join(listed), inner, {name: position for position, name in enumerate(names)}
 
 
 def _feature_columns(index: int, view: ViewJoin) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -36,9 +36,8 @@ class FeastFeatures:
     def training_set(self, repository: Path, service: str, *, sources: Path, spine: Path, target: Path) -> int:
         with _store(repository, sources, apply=True) as store:
             rows = _rows(spine, served(definitions(repository), service))
-            frame = _joined(store, service, rows)
-        frame.to_parquet(target, index=False, compression="zstd")
-        return len(frame)
+            written: int = _join(store, service, rows).write(target)
+        return written
 
     def materialize(self, repository: Path, service: str, *, sources: Path, until: datetime) -> None:
         with _store(repository, sources) as store:
@@ -56,7 +55,7 @@ class FeastFeatures:
             if len(rows) > sample:
                 rows = rows.iloc[[int(number * len(rows) / sample) for number in range(sample)]]
             rows = rows.reset_index(drop=True).assign(**{names.EVENT_TIME: pd.Timestamp(until)})
-            online = pd.concat([rows, *(answers(store, view, rows) for view in views)], axis=1)
+            online = pd.concat([rows, *(answers(store, view, rows, at=until) for view in views)], axis=1)
             offline = _joined(store, service, rows)  # second: a join strips views of no entity in Feast's cache
         columns = [*rows.columns, *(feature for view in views for feature in view.features)]
         files = folder / "offline.parquet", folder / "online.parquet"
@@ -97,9 +96,12 @@ def _rows(spine: Path, views: Iterable[FeatureView]) -> pd.DataFrame:
     return frame
 
 
+def _join(store: feast.FeatureStore, service: str, rows: pd.DataFrame) -> Any:
+    return store.get_historical_features(entity_df=rows, features=store.get_feature_service(service))
+
+
 def _joined(store: feast.FeatureStore, service: str, rows: pd.DataFrame) -> pd.DataFrame:
-    job = store.get_historical_features(entity_df=rows, features=store.get_feature_service(service))
-    frame: pd.DataFrame = job.to_df()
+    frame: pd.DataFrame = _join(store, service, rows).to_df()
     return frame
 
 

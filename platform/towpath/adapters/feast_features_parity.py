@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +20,39 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-6  # of a number's size, or of 1 if it is smaller: the online store may keep it as float32
 
 
-def answers(store: feast.FeatureStore, view: FeatureView, rows: pd.DataFrame) -> pd.DataFrame:
-    """The online store's features of one view for each of the rows; a row with a null key gets nulls."""
+def answers(store: feast.FeatureStore, view: FeatureView, rows: pd.DataFrame, *, at: datetime) -> pd.DataFrame:
+    """What the online store serves of one view at a time, for each of the rows; a row with a null key gets nulls.
+
+    A row that is older than the view's TTL is not served: the store keeps it, and the gateway leaves it out.
+    """
     from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
     references = [f"{view.name}:{feature}" for feature in view.features]
     keys = list(view.keys)
+    ttl = store.get_feature_view(view.name).ttl
+    oldest = (at - ttl).timestamp() if ttl else -math.inf
     if not keys:
-        found = store.get_online_features(references, [{DUMMY_ENTITY_ID: DUMMY_ENTITY_VAL}]).to_dict()
+        found = _served(store.get_online_features(references, [{DUMMY_ENTITY_ID: DUMMY_ENTITY_VAL}]), oldest)
         return pd.DataFrame({feature: _objects(found[feature] * len(rows)) for feature in view.features})
     asked = rows[keys].dropna().drop_duplicates().reset_index(drop=True)
     if asked.empty:
         return pd.DataFrame(index=rows.index, columns=list(view.features), dtype=object)
-    found = store.get_online_features(references, asked.to_dict(orient="records")).to_dict()
+    found = _served(store.get_online_features(references, asked.to_dict(orient="records")), oldest)
     table = asked.assign(**{feature: _objects(found[feature]) for feature in view.features})
     return rows[keys].merge(table, on=keys, how="left")[list(view.features)]
+
+
+def _served(response: Any, oldest: float) -> dict[str, list[Any]]:
+    """The values by name, without those whose event lies before `oldest` (seconds since 1970)."""
+    values: dict[str, list[Any]] = response.to_dict()
+    times = zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True)
+    for name, vector in times:
+        if vector.event_timestamps:
+            values[name] = [
+                value if at.seconds + at.nanos / 1e9 >= oldest else None
+                for value, at in zip(values[name], vector.event_timestamps, strict=True)
+            ]
+    return values
 
 
 def difference(view: FeatureView, offline: pd.DataFrame, online: pd.DataFrame) -> Parity:

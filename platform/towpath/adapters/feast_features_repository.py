@@ -55,9 +55,14 @@ def opened(repository: Path, *, sources: Path, state: Path) -> Iterator[None]:
 
 
 def settings(repository: Path) -> RepoConfig:
-    """The repository's settings, with joined rows saying when they were known. Raises `DeclarationError`."""
+    """The repository's settings, with joined rows saying when they were known and no row giving way to an older one.
+
+    Raises `DeclarationError`.
+    """
     from feast.errors import FeastError
     from feast.repo_config import FeastConfigError, load_repo_config
+
+    from towpath.adapters.feast_online import guarded
 
     file = repository / SETTINGS
     try:
@@ -76,6 +81,11 @@ def settings(repository: Path) -> RepoConfig:
                 ],
             )
         setattr(store, option, True)
+    config.materialization_config.pull_latest_features = (
+        True  # or late rows are missed, and all rows of a span are held
+    )
+    config.online_config = guarded(config.online_store)
+    config._online_store = None  # which is kept from when it was looked at
     return config
 
 

@@ -32,8 +32,20 @@ _EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 _EVENT, _CREATED, _KEY = "towpath_event", "towpath_created", "towpath_key"
 
 
+class _Collected:
+    """What Spark answers comes whole."""
+
+    def run(self, timeout: float | None = None) -> pa.Table:
+        raise NotImplementedError
+
+    @contextmanager
+    def opened(self, timeout: float | None = None) -> Iterator[pa.RecordBatchReader]:
+        """The result batch by batch; it has to fit into memory all the same."""
+        yield self.run(timeout).to_reader()
+
+
 @dataclass(frozen=True, kw_only=True)
-class SparkJoin:
+class SparkJoin(_Collected):
     """Entity rows joined to views, point in time. The result has the features in the rows' order."""
 
     config: RepoConfig
@@ -88,7 +100,7 @@ class SparkJoin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparkRows:
+class SparkRows(_Collected):
     """A source's rows with an event timestamp in `span`, in stored order; with `latest` the newest one of each key."""
 
     config: RepoConfig
