@@ -58,7 +58,7 @@ class SparkAsofOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc
 
 
 class SparkAsofOfflineStore(OfflineStore):  # type: ignore[misc]
-    """Point-in-time joins in Spark over Parquet files. It reads only: writing is refused with what to do instead."""
+    """Point-in-time joins in Spark over Parquet files; rows are written as the store on DuckDB writes them."""
 
     supports_filter_by_created_timestamp = True
 
@@ -84,7 +84,7 @@ class SparkAsofOfflineStore(OfflineStore):  # type: ignore[misc]
         refs = settled_order(feature_refs, on_demand)
         requested, _ = _get_requested_feature_views_to_features_dict(refs, feature_views, on_demand)
         keys = dict.fromkeys(key for view in requested for _, key in join_keys(view))
-        rows = read_entity_rows(entity_df, list(keys))
+        rows = read_entity_rows(entity_df, list(keys), _LOOK)
         reader = SourceReader(repo_path=config.repo_path, limits=_LOOK)
         views = [
             view_join(view, list(dict.fromkeys(features)), rows, reader, known=True, full_names=full_feature_names)
@@ -145,7 +145,7 @@ class SparkAsofOfflineStore(OfflineStore):  # type: ignore[misc]
     def offline_write_batch(
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
-        """Refused: raises `BadInput`, whose hint says where the rows go instead."""
+        """Add rows to the view's source, as `AsofOfflineStore` does."""
         AsofOfflineStore.offline_write_batch(config, feature_view, table, progress)
 
     @staticmethod
@@ -156,7 +156,7 @@ class SparkAsofOfflineStore(OfflineStore):  # type: ignore[misc]
         logging_config: LoggingConfig,
         registry: BaseRegistry,
     ) -> None:
-        """Refused: raises `DeclarationError`, for it is the feature service that asks for a log."""
+        """Add served features to the log's folder, as `AsofOfflineStore` does."""
         AsofOfflineStore.write_logged_features(config, data, source, logging_config, registry)
 
 
