@@ -24,16 +24,22 @@ telemetry.silence()
 
 gc.disable()  # until everything is imported: what is imported stays
 
-_SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile", "spark"}
+_SHARING: Final = {"bypass", "console", "docs", "example", "flows", "gateway", "path", "reconcile", "spark"}
 """Folders whose tests share something that takes long to build."""
+
+_SHARING_IN_FILES: Final = {"adapters", "init", "supply", "tasks"}
+"""Folders in which the tests of one file do."""
 
 
 class _Sharing(LoadScopeScheduling):
-    """Gives each folder that shares what it builds to one process, and every other test to whoever is free."""
+    """Gives each folder or file that shares what it builds to one process, and every other test to whoever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[1]
-        return folder if folder in _SHARING else nodeid
+        file = nodeid.partition("::")[0]
+        folder = file.split("/")[1]
+        if folder in _SHARING:
+            return folder
+        return file if folder in _SHARING_IN_FILES else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
