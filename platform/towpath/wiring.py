@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import randbelow
@@ -317,6 +317,13 @@ def open_compaction(settings: Settings) -> Compaction:
 
     found = place(settings.predictions, s3=_s3(settings), cache=_fetched(settings))
     return Compaction(found, clock=now, after=timedelta(minutes=randbelow(60)))
+
+
+def slo_metrics(project: str, statuses: Sequence[Mapping[str, Any]]) -> str:
+    """A project's service level objectives in Prometheus' text format."""
+    from towpath.adapters.slo_prometheus import text
+
+    return text(project, statuses)
 
 
 def lineage_lines(records: Iterable[Record]) -> Iterator[str]:

@@ -38,7 +38,7 @@ SDKS = {
     "onnxruntime": {"adapters/runtime_onnx_session.py", "stages/edge_run.py"},  # the latter is copied into bundles
     "hiredis": {"adapters/online_redis_connection.py"},
     "uvicorn": {"gateway/worker.py", "gateway/outbox.py", "console/__main__.py"},
-    "prometheus_client": {"gateway/metrics.py", "console/metrics.py"},
+    "prometheus_client": {"gateway/metrics.py", "console/metrics.py", "adapters/slo_prometheus.py"},
     "cryptography": {"adapters/keys_local.py", "adapters/keys_pkcs11_token.py", "adapters/keys_certificates.py"},
     "OpenSSL": {"adapters/keys_certificates.py"},
     "sigstore": {"adapters/keys_sigstore.py"},

@@ -25,6 +25,7 @@ def slo(
 
     Example: towpath slo my-model
     """
+    from towpath import wiring
     from towpath.cli import asking
     from towpath.verbs import objectives
 
@@ -33,7 +34,7 @@ def slo(
     if as_json:
         output.emit(found.body)
     elif metrics:
-        typer.echo(_metrics(found), nl=False)
+        typer.echo(wiring.slo_metrics(found.project, found.body["objectives"]), nl=False)
     else:
         _print(found)
     return Exit.REFUSED if any(row.spent for row in found.objectives) else Exit.GOOD
@@ -62,26 +63,3 @@ def _print(found: Objectives) -> None:
         if row.outcome != "PASS":
             console.print(row.reason, soft_wrap=True)
     console.print(f"As of {str(found.as_of)[:16].replace('T', ' ')} UTC.", soft_wrap=True)
-
-
-def _metrics(found: Objectives) -> str:
-    """The same as gauges; what was not measured has no sample but its objective."""
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
-    registry, names = CollectorRegistry(), ["project", "slo"]
-    objective = Gauge("towpath_slo_objective_ratio", "Share that shall hold.", names, registry=registry)
-    good = Gauge("towpath_slo_window_good", "What held in the objective's window.", names, registry=registry)
-    total = Gauge("towpath_slo_window_total", "What was measured in it.", names, registry=registry)
-    left = Gauge("towpath_slo_budget_left_ratio", "Share of the error budget left.", names, registry=registry)
-    burn = Gauge("towpath_slo_burn_rate", "Faults over those allowed.", [*names, "window"], registry=registry)
-    for row in found.objectives:
-        of = (found.project, row.slo)
-        objective.labels(*of).set(row.objective)
-        good.labels(*of).set(row.good)
-        total.labels(*of).set(row.total)
-        if row.budget_left is not None:
-            left.labels(*of).set(row.budget_left)
-        for window, rate in row.burn.items():
-            if rate is not None:
-                burn.labels(*of, window).set(rate)
-    return generate_latest(registry).decode()
