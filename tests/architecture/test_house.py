@@ -20,7 +20,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "platform/towpath"
 SDKS = {
     "mlflow": {"adapters/mlflow_models.py"},
-    "feast": {"adapters/feast_features.py", "adapters/feast_asof.py", "adapters/feast_asof_sql.py", "adapters/online_"},
+    "feast": {
+        "adapters/feast_features.py",
+        "adapters/feast_asof.py",
+        "adapters/feast_asof_sql.py",
+        "adapters/feast_spark",
+        "adapters/online_",
+    },
+    "pyspark": {"adapters/spark_", "adapters/great_expectations_spark", "adapters/feast_spark"},
+    "sqlglot": {"adapters/great_expectations_spark_suite.py"},
     "great_expectations": {"adapters/great_expectations_"},
     "evidently": {"adapters/evidently_drift.py"},
     "prefect": set(),
