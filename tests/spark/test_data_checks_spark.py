@@ -201,8 +201,8 @@ def test_great_expectations_itself_asked_spark(spark: SparkMaster, tmp_path: Pat
     changed = shop_tables.write(tmp_path / "changed", orders="SELECT * REPLACE (pieces - 2 AS pieces) FROM orders")
 
     class Elsewhere(Spark):
-        def opened(self, context: Any, tables: Mapping[str, Path]) -> Any:
-            return super().opened(context, changed)
+        def opened(self, context: Any, tables: Mapping[str, Path], **more: Any) -> Any:
+            return super().opened(context, changed, **more)
 
     found = run(files, tmp_path / "out", engine=Elsewhere(master=spark)).finding("data.range", "orders.pieces")
     assert found.outcome is Outcome.ERROR
