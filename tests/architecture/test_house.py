@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "platform/towpath"
 SDKS = {
     "mlflow": {"adapters/mlflow_models.py"},
-    "feast": {"adapters/feast_features.py", "adapters/feast_asof.py", "adapters/feast_asof_sql.py", "adapters/online_"},
+    "feast": {"adapters/feast_features.py", "adapters/feast_asof.py", "adapters/feast_online.py", "adapters/online_"},
     "great_expectations": {"adapters/great_expectations_"},
     "evidently": {"adapters/evidently_drift.py"},
     "prefect": set(),
