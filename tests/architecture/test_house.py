@@ -24,6 +24,7 @@ SDKS = {
         "adapters/feast_features.py",
         "adapters/feast_asof.py",
         "adapters/feast_loading.py",
+        "adapters/feast_online.py",
         "adapters/feast_asof_sql.py",
         "adapters/feast_spark",
         "adapters/online_",
