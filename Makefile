@@ -62,7 +62,7 @@ lock: .tools/uv-ready ## Resolve the dependencies of pyproject.toml anew
 	$(UV) pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet \
 	  --extra example pyproject.toml -o requirements.lock $(LOCK)
 	$(UV) pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet \
-	  --extra example --extra pkcs11 --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock $(LOCK)
+	  --extra example --extra pkcs11 --extra spark --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock $(LOCK)
 
 clean: ## Remove the environment, the tools and all state
 	rm -rf .venv .tools .towpath .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,11 +9,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 from towpath import telemetry
 
-pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3"]
+pytest_plugins = ["servers.oidc", "servers.postgres", "servers.redis", "servers.s3", "servers.spark"]
 
 telemetry.silence()
 
-_SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile"}
+_SHARING: Final = {"bypass", "console", "docs", "flows", "gateway", "path", "reconcile", "spark"}
 """Folders whose tests share something that takes long to build."""
 
 

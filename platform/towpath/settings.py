@@ -38,6 +38,16 @@ VARIABLES: tuple[Variable, ...] = (
         default="objects in the state folder",
     ),
     Variable(
+        name="TOWPATH_CHECKS",
+        about="Where data checks count: duckdb, spark (both over the files), or postgresql://… with the same tables",
+        default="duckdb",
+    ),
+    Variable(
+        name="TOWPATH_SPARK",
+        about="Spark's master for data checks: local[*], local[4], spark://host:7077, yarn, k8s://…",
+        default="local[*]: in this process",
+    ),
+    Variable(
         name="TOWPATH_PREDICTIONS",
         about="Where the log of predictions and labels goes, as Parquet: a folder or s3://bucket/prefix",
         default="predictions in the state folder",
@@ -124,6 +134,8 @@ class Settings:
     oidc_grants: Path | None = None
     alerts: tuple[str, ...] = field(default=(), repr=False)
     gateways: tuple[str, ...] = ()
+    checks: str = field(default="duckdb", repr=False)
+    spark: str = "local[*]"
 
     @classmethod
     def read(cls, environment: Mapping[str, str], *, folder: Path) -> Settings:
@@ -165,4 +177,6 @@ class Settings:
             oidc_grants=(folder / given["TOWPATH_OIDC_GRANTS"]).absolute() if "TOWPATH_OIDC_GRANTS" in given else None,
             alerts=tuple(given.get("TOWPATH_ALERTS", "").split()),
             gateways=tuple(given.get("TOWPATH_GATEWAYS", "").split()),
+            checks=given.get("TOWPATH_CHECKS", "duckdb"),
+            spark=given.get("TOWPATH_SPARK", "local[*]"),
         )

@@ -17,6 +17,7 @@ from towpath.core.gates import Stage
 from towpath.core.identity import Identity
 from towpath.path import ORDER
 from towpath.ports import (
+    DataChecks,
     Evidence,
     FeatureStore,
     IdentityProvider,
@@ -243,6 +244,25 @@ def onnx_signature(file: Path) -> dict[str, object]:
     return signature_of(file)
 
 
+def open_checks(settings: Settings) -> DataChecks:
+    """The data checks, in the engine that the settings name."""
+    from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
+    from towpath.adapters.great_expectations_engines import PostgreSQL
+    from towpath.adapters.great_expectations_spark import Spark
+    from towpath.adapters.spark_session import SparkMaster
+
+    scheme = settings.checks.partition(":")[0].partition("+")[0]
+    if settings.checks == "duckdb":
+        return GreatExpectationsChecks()
+    if settings.checks == "spark":
+        return GreatExpectationsChecks(engine=Spark(master=SparkMaster(address=settings.spark)))
+    if scheme == "postgresql":
+        return GreatExpectationsChecks(engine=PostgreSQL(url=settings.checks))
+    raise DeclarationError(
+        f"TOWPATH_CHECKS names no engine: {scheme!r}.", value=scheme, valid=["duckdb", "spark", "postgresql://…"]
+    )
+
+
 def open_transforms() -> Transforms:
     """What runs a feature repository's SQL."""
     from towpath.adapters.duckdb_transforms import DuckdbTransforms
@@ -339,7 +359,6 @@ def open_ports(settings: Settings, *, via: str | None = None) -> Ports:
     """Every port. `via` is as of `open_ledger`."""
     telemetry.silence()
     from towpath.adapters.evidently_drift import EvidentlyDrift
-    from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
     from towpath.adapters.mlflow_models import MlflowModels
     from towpath.adapters.sources import UriSources
     from towpath.stages.work import Ports
@@ -348,7 +367,7 @@ def open_ports(settings: Settings, *, via: str | None = None) -> Ports:
         ledger=open_ledger(settings, via=via),
         objects=open_objects(settings),
         sources=UriSources(s3=_s3(settings)),
-        checks=GreatExpectationsChecks(),
+        checks=open_checks(settings),
         transforms=open_transforms(),
         features=open_features(),
         models=MlflowModels(settings.mlflow, artifacts=_artifacts(settings)),

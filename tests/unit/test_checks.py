@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from towpath.core.checks import OF_ROWS, Check, Kind, checks_of
 from towpath.core.checks_schema import Found, compare, judge_columns, unasked
-from towpath.core.checks_sql import Dialect, Predicates, filled, literal
+from towpath.core.checks_sql import Dialect, Predicates, filled, java_pattern, literal
 from towpath.core.checks_verdict import Observed, breach, in_order, judge
 from towpath.core.contract import Bound, Limits, LogicalType, Operator, Unit, parse
 from towpath.core.evidence import Outcome, Severity
@@ -441,3 +441,16 @@ def test_what_cannot_be_asked() -> None:
     empty = {**whole, "orders": {**whole["orders"], "pieces": replace(whole["orders"]["pieces"], empty=True)}}
     assert unasked(one(Kind.RANGE, "pieces"), tables, empty) == "no row has a value of orders.pieces."
     assert one(Kind.RANGE, "pieces").severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("pattern", "java"),
+    [
+        ("^[A-Z]{2}(?:-[0-9]+)?$", r"(?d)^[A-Z]{2}(?:-[0-9]+)?\z"),
+        (r"^\$[0-9]+\\$", r"(?d)^\$[0-9]+\\\z"),
+        ("[$]|[^$]|[]$]|[^]$]|[[:alpha:]$]|[\\]$]", "(?d)[$]|[^$]|[]$]|[^]$]|[[:alpha:]$]|[\\]$]"),
+        ("a|b$|$", r"(?d)a|b\z|\z"),
+    ],
+)
+def test_the_end_of_a_text_in_java(pattern: str, java: str) -> None:
+    assert java_pattern(pattern) == java

@@ -20,10 +20,11 @@ from towpath import telemetry
 from towpath.adapters.great_expectations_engines import DuckDB, Engine, Opened, table_files
 from towpath.adapters.great_expectations_page import Sample, write_page
 from towpath.adapters.great_expectations_rows import Rows
+from towpath.adapters.great_expectations_spark_suite import SparkCompiler
 from towpath.adapters.great_expectations_suite import Compiler, counts
 from towpath.core.checks import Check, Kind, checks_of
 from towpath.core.checks_schema import judge_columns, unasked
-from towpath.core.checks_sql import Predicates, quoted
+from towpath.core.checks_sql import Dialect, Predicates, quoted
 from towpath.core.checks_verdict import Observed, in_order, judge
 from towpath.core.errors import BadInput
 from towpath.core.evidence import Finding
@@ -37,7 +38,7 @@ _RESULT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class GreatExpectationsChecks:
-    """`DataChecks` by Great Expectations, on the files themselves (DuckDB) or on the same tables in PostgreSQL."""
+    """`DataChecks` by Great Expectations, on the files (DuckDB, Spark) or on the same tables in PostgreSQL."""
 
     engine: Engine = field(default_factory=DuckDB)
 
@@ -96,7 +97,8 @@ class GreatExpectationsChecks:
         import great_expectations as gx
 
         predicates = Predicates(dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns})
-        compiler = Compiler(self.engine, predicates, as_of=as_of)
+        compiling = SparkCompiler if self.engine.dialect is Dialect.SPARK else Compiler
+        compiler = compiling(self.engine, predicates, as_of=as_of)
         raw: dict[str, Any] = {}
         results: list[Any] = []
         for name, found in opened.columns.items():
@@ -106,12 +108,11 @@ class GreatExpectationsChecks:
                 if check.table == name and not seen[number].unasked and not seen[number].fault
                 for expectation in compiler.expectations(number, check, tables[name], found)
             ]
-            asset = opened.source.add_table_asset(name=name, table_name=opened.assets[name])
-            batch = asset.add_batch_definition_whole_table("whole").get_batch()
+            batch = opened.batch(name)
             validation = batch.validate(
                 gx.ExpectationSuite(name=name, expectations=expectations), result_format=_RESULT
             )
-            if counts(validation.results)[1]:
+            if len(counts(validation.results)[1]) > 1:
                 # They share a query, which fails as a whole: asked again each alone, the others are answered.
                 alone = [gx.ExpectationSuite(name=name, expectations=[one]) for one in expectations]
                 validation.results = [

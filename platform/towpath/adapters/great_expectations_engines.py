@@ -38,6 +38,11 @@ class Opened:
     columns: Mapping[str, Mapping[str, Found]]
     assets: Mapping[str, str]
 
+    def batch(self, table: str) -> Any:
+        """The whole of a table, for Great Expectations to validate."""
+        asset = self.source.add_table_asset(name=table, table_name=self.assets[table])
+        return asset.add_batch_definition_whole_table("whole").get_batch()
+
 
 class Engine(Protocol):
     """A database that holds the tables."""
@@ -181,10 +186,9 @@ def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Pat
 
 def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
     """The columns of a table with rows that hold nothing but nulls; looking ends at the first value."""
-    asked = [f"EXISTS (SELECT 1 FROM {quoted(table)} WHERE {quoted(name)} IS NOT NULL)" for name in columns]
-    rows, *filled = connection.exec_driver_sql(
-        f"SELECT EXISTS (SELECT 1 FROM {quoted(table)}), {', '.join(asked)}".replace("%", "%%")
-    ).one()
+    asked = ["", *(f" WHERE {quoted(name)} IS NOT NULL" for name in columns)]
+    looks = [sa.literal_column(f"EXISTS (SELECT 1 FROM {quoted(table)}{where})") for where in asked]
+    rows, *filled = connection.execute(sa.select(*looks)).one()
     return {name for name, has_values in zip(columns, filled, strict=True) if rows and not has_values}
 
 

@@ -23,6 +23,7 @@ class Dialect(StrEnum):
 
     DUCKDB = "duckdb"
     POSTGRESQL = "postgresql"
+    SPARK = "spark"  # DuckDB's words, which the adapter has translated; the regular expressions are Java's
 
 
 def quoted(name: str) -> str:
@@ -69,6 +70,8 @@ class Predicates:
     def matches(self, value: str, pattern: str) -> str:
         if self.dialect is Dialect.DUCKDB:
             return f"regexp_matches({value}, {literal(pattern)})"
+        if self.dialect is Dialect.SPARK:
+            return f"regexp_matches({value}, {literal(java_pattern(pattern))})"
         return f"{value} ~ {literal(pattern)}"
 
     def given(self, names: Iterable[str]) -> str:
@@ -116,6 +119,18 @@ def filled(query: str, *, relation: str, column: str | None) -> str:
     """The standard's placeholders replaced: `{object}` the table, `{property}` the column, with `$` or without."""
     found = re.sub(r"\$?\{(?:object|table)\}", lambda _: relation, query)
     return re.sub(r"\$?\{(?:property|column)\}", lambda _: quoted(column), found) if column else found
+
+
+# An escaped sign, a class of characters, or the sign for the end.
+_PATTERN_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]])*\]|\$", re.DOTALL)
+
+
+def java_pattern(pattern: str) -> str:
+    """A pattern in Java's writing with the meaning that DuckDB and PostgreSQL give it.
+
+    In Java `$` also stands before a last line end, and `.` for no line end of Unicode's.
+    """
+    return "(?d)" + _PATTERN_PARTS.sub(lambda part: r"\z" if part[0] == "$" else part[0], pattern)
 
 
 def _filled(_: Predicates, check: Check) -> str:
