@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint type bench bench-canary bench-serve bench-ledger bench-verify lock docs format clean
+.PHONY: help demo test test-all lint type bench bench-canary bench-serve bench-ledger bench-verify bench-data lock docs format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ bench-ledger: .venv/ready-dev ## How many entries a second the ledger verifies
 
 bench-verify: .venv/ready-dev ## What proving an attestation adds to loading a model
 	$(RUN)python tests/bench/verify.py
+
+bench-data: .venv/ready-dev ## Data checks and training sets on up to 34 million rows, beside plain DuckDB and others
+	$(RUN)python tests/bench/data.py
 
 docs: .venv/ready-dev ## Write docs/reference anew from the code and the matrix of contract changes
 	$(RUN)python -m towpath.cli.reference docs/reference

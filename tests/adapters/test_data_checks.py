@@ -423,6 +423,21 @@ def test_postgresql_with_other_columns_finds_the_same(postgres_database: str, tm
     assert there.report.findings == here.report.findings
 
 
+def test_a_rule_that_only_the_database_cannot_run_is_an_error(postgres_database: str, tmp_path: Path) -> None:
+    changed = document()
+    changed["schema"][1]["quality"].append(
+        {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE len(note) > 900", "mustBe": 0}
+    )
+    files, of = shop_tables.write(tmp_path / "in"), parse(changed, origin="shop")
+    here = run(files, tmp_path / "here", of=of)
+    assert {one.outcome for one in here.report.findings} == {Outcome.PASS}
+    shop_tables.load(files, postgres_database, schema="public")
+    there = run(files, tmp_path / "there", of=of, engine=PostgreSQL(url=postgres_database))
+    wrong = [one for one in there.report.findings if one.outcome is not Outcome.PASS]
+    assert [(one.code, one.outcome) for one in wrong] == [("data.rule", Outcome.ERROR)], [one.reason for one in wrong]
+    assert "could not be carried out" in wrong[0].reason
+
+
 def test_rows_that_changed_in_the_database_are_found(postgres_database: str, tmp_path: Path, clean: Run) -> None:
     changed = shop_tables.write(tmp_path / "in", orders="SELECT * REPLACE (pieces - 2 AS pieces) FROM orders")
     shop_tables.load(changed, postgres_database, schema="public")
@@ -467,6 +482,22 @@ def test_great_expectations_itself_ran_every_check(broken: Run) -> None:
     assert len(asked) == len(broken.report.findings) == 29
     assert not any(result["exception_info"].get("raised_exception") for result in results)
     assert {result["expectation_config"]["severity"] for result in results} == {"critical", "warning"}
+
+
+def test_great_expectations_asks_for_a_table_in_few_queries(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        asked.append(statement)
+
+    files = shop_tables.write(tmp_path / "in", orders=BROKEN)
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        run(files, tmp_path / "out")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    counting = [one for one in asked if "orders_rows_" in one and ("count(" in one.lower() or "sum(" in one.lower())]
+    assert 1 <= len(counting) <= 3, "29 checks of two tables are not 29 queries"
 
 
 def test_the_page_is_readable_on_its_own(broken: Run) -> None:

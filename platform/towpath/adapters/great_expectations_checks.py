@@ -60,8 +60,8 @@ class GreatExpectationsChecks:
         with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
             rows = Rows(table_files(tables), scratch=Path(scratch))
             stack.callback(rows.close)
-            opened = stack.enter_context(self._opened(tables))
-            seen = {number: self._observe(number, check, rows, opened, by_table) for number, check in checks.items()}
+            opened = stack.enter_context(self._opened(tables, scratch=Path(scratch)))
+            seen = _observe(checks, rows, opened, by_table)
             raw, counted, faults = self._validate(opened, checks, seen, by_table, as_of)
             findings: list[Finding] = []
             for number, check in checks.items():
@@ -74,7 +74,7 @@ class GreatExpectationsChecks:
                     findings.append(judge(check, result, as_of=as_of))
             split = {
                 table: rows.split(
-                    table, {n: check for n, check in checks.items() if check.table == table}, folder=folder
+                    table, {n: check for n, check in checks.items() if check.table == table}, seen, folder=folder
                 )
                 for table in tables
             }
@@ -84,13 +84,6 @@ class GreatExpectationsChecks:
         file = folder / "great_expectations.json"
         file.write_text(json.dumps(raw, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
         return CheckReport(findings=ordered, tables=split, page=page, raw=file)
-
-    def _observe(self, number: int, check: Check, rows: Rows, opened: Opened, tables: Mapping[str, Table]) -> Observed:
-        """What our own reading of the files sees of a check, or why it cannot be asked."""
-        reason = unasked(check, tables, opened.columns)
-        if reason or check.kind is Kind.COLUMNS:
-            return Observed(unasked=reason)
-        return rows.observe(number, check, tables[check.table])
 
     def _validate(
         self,
@@ -115,14 +108,22 @@ class GreatExpectationsChecks:
                 if check.table == name and not seen[number].unasked and not seen[number].fault
                 for expectation in compiler.expectations(number, check, tables[name], found)
             ]
-            suite = gx.ExpectationSuite(name=name, expectations=expectations)
-            validation = opened.batch(name).validate(suite, result_format=_RESULT)
+            batch = opened.batch(name)
+            validation = batch.validate(
+                gx.ExpectationSuite(name=name, expectations=expectations), result_format=_RESULT
+            )
+            if len(counts(validation.results)[1]) > 1:
+                # They share a query, which fails as a whole: asked again each alone, the others are answered.
+                alone = [gx.ExpectationSuite(name=name, expectations=[one]) for one in expectations]
+                validation.results = [
+                    result for suite in alone for result in batch.validate(suite, result_format=_RESULT).results
+                ]
             results += validation.results
             raw[name] = validation.to_json_dict()
         return raw, *counts(results)
 
     @contextmanager
-    def _opened(self, tables: Mapping[str, Path]) -> Iterator[Opened]:
+    def _opened(self, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
         """The engine under Great Expectations, which keeps nothing on disk, shows no progress and phones nobody."""
         telemetry.silence()
         with warnings.catch_warnings():
@@ -134,8 +135,24 @@ class GreatExpectationsChecks:
 
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
-        with self.engine.opened(context, tables) as opened:
+        with self.engine.opened(context, tables, scratch=scratch) as opened:
             yield opened
+
+
+def _observe(
+    checks: Mapping[int, Check], rows: Rows, opened: Opened, tables: Mapping[str, Table]
+) -> dict[int, Observed]:
+    """What our own reading of the files sees of each check, or why it cannot be asked."""
+    seen = {
+        number: Observed(unasked=reason)
+        for number, check in checks.items()
+        for reason in [unasked(check, tables, opened.columns)]
+        if reason or check.kind is Kind.COLUMNS
+    }
+    for name in opened.columns:
+        asked = {number: check for number, check in checks.items() if number not in seen and check.table == name}
+        seen |= rows.observe(asked, tables[name])
+    return seen
 
 
 def _by_table(contracts: Sequence[Contract]) -> dict[str, Table]:

@@ -1,4 +1,4 @@
-"""DuckDB as a data source of Great Expectations, which has none of its own. Importing this imports that."""
+"""The data sources of Great Expectations that checks run in; of DuckDB it has none. Importing this imports that."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from great_expectations.datasource.fluent import SQLDatasource
-from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.datasource.fluent import PostgresDatasource, SQLDatasource
+
+from towpath.adapters.great_expectations_counts import NamedRows
 
 
-class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
+class DuckDBExecutionEngine(NamedRows):
     """Keeps one connection: DuckDB forgets a result, and every temporary object, when its connection is handed back."""
 
     _connection: Any
@@ -32,6 +33,16 @@ class DuckDBDatasource(SQLDatasource):  # type: ignore[misc]
     @property
     def execution_engine_type(self) -> Any:
         return DuckDBExecutionEngine
+
+
+class CheckedPostgresDatasource(PostgresDatasource):  # type: ignore[misc]
+    """A context has `data_sources.add_checked_postgres`: PostgreSQL with the rows under their name."""
+
+    type: Literal["checked_postgres"] = "checked_postgres"
+
+    @property
+    def execution_engine_type(self) -> Any:
+        return NamedRows
 
 
 @atexit.register

@@ -23,6 +23,8 @@ _COLUMNS = (
     "SELECT table_name, column_name, {bare} FROM information_schema.columns WHERE table_schema = {schema} ORDER BY 1, 2"
 )
 ZONED = "TIMESTAMP WITH TIME ZONE"
+# Of DuckDB's buffers; a process with its libraries stays under 2 GB. What is bigger goes to disk.
+BOUNDED = "SET memory_limit = '900MB'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,11 @@ class Engine(Protocol):
         """By logical type, the names that the database's catalogue gives its types."""
         ...
 
-    def opened(self, context: Any, tables: Mapping[str, Path]) -> AbstractContextManager[Opened]:
-        """A context manager that yields `Opened`. Raises `Unreachable` when the database does not answer."""
+    def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> AbstractContextManager[Opened]:
+        """A context manager that yields `Opened`; `scratch` is a folder for what does not fit into memory.
+
+        Raises `Unreachable` when the database does not answer.
+        """
         ...
 
 
@@ -95,12 +100,13 @@ class DuckDB:
     }
 
     @contextmanager
-    def opened(self, context: Any, tables: Mapping[str, Path]) -> Iterator[Opened]:
+    def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
         # Named, so that every connection of this process to this name sees the same views, and no other run does.
         url = f"duckdb:///:memory:{uuid.uuid4().hex}"
         engine = sa.create_engine(url)
         with engine.connect() as connection:
-            connection.exec_driver_sql("SET GLOBAL TimeZone = 'UTC'")
+            connection.exec_driver_sql(f"SET GLOBAL TimeZone = 'UTC'; {BOUNDED}; SET preserve_insertion_order = false")
+            connection.exec_driver_sql(f"SET temp_directory = {literal(str(scratch))}")
             # A second name that is no word of SQL: Great Expectations writes names without quotes for DuckDB.
             assets = {name: f"{name}_rows_" for name in tables}
             for name, file in tables.items():
@@ -139,7 +145,8 @@ class PostgreSQL:
     }
 
     @contextmanager
-    def opened(self, context: Any, tables: Mapping[str, Path]) -> Iterator[Opened]:
+    def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
+        del scratch  # a server has its own
         path = re.sub(r"([\\ ])", r"\\\1", quoted(self.schema))
         url = sa.make_url(self.url).update_query_dict({"options": f"-csearch_path={path} -ctimezone=UTC"})
         address = url.render_as_string(hide_password=False)
@@ -156,7 +163,7 @@ class PostgreSQL:
                 f"Schema {self.schema!r} has no table {missing[0]!r}.", value=missing[0], valid=sorted(columns),
                 hint="Load the tables into that schema, or run the checks on the files (DuckDB).",
             )  # fmt: skip
-        source = context.data_sources.add_postgres(name="postgresql", connection_string=address)
+        source = context.data_sources.add_checked_postgres(name="postgresql", connection_string=address)
         try:
             yield Opened(source=source, columns=columns, assets={name: quoted(name) for name in columns})
         finally:
@@ -178,10 +185,11 @@ def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Pat
 
 
 def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
-    """The columns of a table with rows that hold nothing but nulls."""
-    counts = ", ".join(f"count({quoted(name)})" for name in columns)
-    rows, *filled = connection.exec_driver_sql(f"SELECT count(*), {counts} FROM {quoted(table)}").one()
-    return {name for name, count in zip(columns, filled, strict=True) if rows and not count}
+    """The columns of a table with rows that hold nothing but nulls; looking ends at the first value."""
+    asked = ["", *(f" WHERE {quoted(name)} IS NOT NULL" for name in columns)]
+    looks = [sa.literal_column(f"EXISTS (SELECT 1 FROM {quoted(table)}{where})") for where in asked]
+    rows, *filled = connection.execute(sa.select(*looks)).one()
+    return {name for name, has_values in zip(columns, filled, strict=True) if rows and not has_values}
 
 
 def _found(engine: Engine, name: str, native: str, empty: bool) -> Found:

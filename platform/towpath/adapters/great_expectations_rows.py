@@ -1,9 +1,11 @@
-"""Our own reading of the tables, in DuckDB: which rows fail which check, and the files of accepted and quarantined
-rows."""
+"""Our own reading of the tables, in DuckDB: how many rows fail each check, and which are the first.
+
+One pass over a table answers every check that a row's own values decide. Keys, references and rules with sub-queries
+are answered each by a query of the columns they need. Memory is bounded: what does not fit goes to the scratch folder.
+"""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +13,17 @@ from typing import Any
 
 import duckdb
 
+from towpath.adapters.great_expectations_engines import BOUNDED
+from towpath.adapters.great_expectations_split import REASONS, Aside, write_split
 from towpath.core.checks import OF_ROWS, Check, Kind
-from towpath.core.checks_sql import Dialect, Predicates, column, literal, quoted
+from towpath.core.checks_sql import COPIES, EARLIEST, Dialect, Predicates, column, literal, quoted
 from towpath.core.checks_verdict import Observed, breach
 from towpath.core.errors import BadInput
 from towpath.core.promises import Table
 from towpath.ports import TableChecked
 
-REASONS = "_reasons"
 _ROW = "file_row_number"
 _SHOWN = 3
-# One thread, fixed group size, no statistics of the run: the same rows give the same bytes.
-_WRITE = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
 
 
 class Rows:
@@ -32,7 +33,7 @@ class Rows:
         self._tables = tables
         self.predicates = Predicates(dialect=Dialect.DUCKDB, relations={name: quoted(name) for name in tables})
         self._connection = duckdb.connect()
-        self._connection.execute(f"SET temp_directory = {literal(str(scratch))}; SET TimeZone = 'UTC'")
+        self._connection.execute(f"SET temp_directory = {literal(str(scratch))}; SET TimeZone = 'UTC'; {BOUNDED}")
         self._connection.execute("CREATE SCHEMA numbered")
         for name, file in tables.items():
             path = literal(str(file))
@@ -44,60 +45,40 @@ class Rows:
                 )
             numbered = f"SELECT * FROM read_parquet({path}, file_row_number = true)"
             self._connection.execute(f"CREATE VIEW numbered.{quoted(name)} AS {numbered}")
-        self._connection.execute('CREATE TABLE failing ("table" VARCHAR, "check" INTEGER, "row" BIGINT)')
+        self._connection.execute('CREATE TABLE failing ("check" INTEGER, "row" BIGINT)')
 
     def close(self) -> None:
         self._connection.close()
 
-    def observe(self, number: int, check: Check, table: Table) -> Observed:
-        """What a check (other than of columns) sees; its failing rows are kept under its number.
+    def observe(self, checks: Mapping[int, Check], table: Table) -> dict[int, Observed]:
+        """What the checks of one table (others than of its columns) see, by number.
 
-        A check that cannot be carried out says so in `fault`.
+        One that cannot be carried out says so in `fault`; it is found by asking each on its own.
         """
+        if not checks:
+            return {}
         try:
-            if check.kind in OF_ROWS:
-                return self._observe_rows(number, check, table)
-            rows = self._count(f"SELECT count(*) FROM {quoted(check.table)}")
-            seen = Observed(rows=rows, looked_at=rows)
-            if check.kind is Kind.TABLE_RULE:
-                return replace(seen, value=self._one_thread(f"SELECT CAST(({self.predicates.rule(check)}) AS DOUBLE)"))
-            if check.kind is Kind.FRESH:
-                newest = (
-                    f"SELECT max(epoch_us(CAST({quoted(check.columns[0])} AS TIMESTAMPTZ))) FROM {quoted(check.table)}"
-                )
-                return replace(seen, value=self._number(newest))
-            return seen
+            return self._observe(checks, table)
         except duckdb.Error as error:
-            return Observed(fault=str(error).strip().splitlines()[0])
+            if len(checks) == 1:
+                return dict.fromkeys(checks, Observed(fault=str(error).strip().splitlines()[0]))
+            alone = [self.observe({number: check}, table) for number, check in checks.items()]
+            return {number: seen for one in alone for number, seen in one.items()}
 
-    def split(self, table: str, checks: Mapping[int, Check], *, folder: Path) -> TableChecked:
+    def split(
+        self, table: str, checks: Mapping[int, Check], seen: Mapping[int, Observed], *, folder: Path
+    ) -> TableChecked:
         """Write the table's accepted and quarantined rows, in the file's order. `checks`: the table's, by number."""
-        reasons = self._reasons({number: check for number, check in checks.items() if check.quarantines})
-        rows = self._count(f"SELECT count(*) FROM {quoted(table)}")
-        aside = self._count(f"SELECT count(DISTINCT row) FROM ({reasons})")
-        accepted, quarantine = (
-            folder / "accepted" / f"{table}.parquet",
-            folder / "quarantine" / f"{table}.parquet",
-        )
-        for file in (accepted, quarantine):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.unlink(missing_ok=True)
-        if not aside:
-            shutil.copyfile(self._tables[table], accepted)
-            return TableChecked(accepted=accepted, rows=rows, quarantine=None, quarantined=0)
-        every, numbered = f"* EXCLUDE ({_ROW})", f"numbered.{quoted(table)}"
-        self._write(
-            f"SELECT {every} FROM {numbered} WHERE {_ROW} NOT IN (SELECT row FROM ({reasons})) ORDER BY {_ROW}",
-            accepted,
-        )
-        self._write(
-            f"SELECT kept.{every}, set_aside.reasons AS {REASONS} FROM {numbered} AS kept "
-            f"JOIN ({reasons}) AS set_aside ON kept.{_ROW} = set_aside.row ORDER BY kept.{_ROW}",
-            quarantine,
-        )
-        kept, set_aside = self._rows_of(accepted), self._rows_of(quarantine)
-        assert (kept + set_aside, set_aside) == (rows, aside), f"{table}: {kept} + {set_aside} rows written of {rows}"
-        return TableChecked(accepted=accepted, rows=kept, quarantine=quarantine, quarantined=set_aside)
+        asides = [
+            Aside(
+                reason=f"{check.code}: {', '.join(check.columns) or check.table} — {breach(check)}",
+                condition=self.predicates.fails(check) if self.predicates.in_one_pass(check) else self._kept(number),
+                rows=seen[number].failing,
+            )
+            for number, check in checks.items()
+            if check.quarantines and seen[number].failing
+        ]
+        return write_split(self._connection, table, self._tables[table], asides, folder=folder, order=_ROW)
 
     def sample(self, quarantine: Path, shown: Sequence[str], *, rows: int) -> tuple[list[str], list[list[str]]]:
         """The first quarantined rows as text, for people: names and values, the reasons first."""
@@ -110,63 +91,89 @@ class Rows:
         texts = [["" if value is None else str(value) for value in row] for row in found.fetchall()]
         return [REASONS, *names], texts
 
-    def _observe_rows(self, number: int, check: Check, table: Table) -> Observed:
-        relation = f"numbered.{quoted(check.table)} AS checked"
-        fails = self.predicates.fails(check)
-        at_fault = fails
-        if check.kind is Kind.UNIQUE:
-            numbered = Predicates(dialect=Dialect.DUCKDB, relations={check.table: f"numbered.{quoted(check.table)}"})
-            at_fault = numbered.later_copies(check, order=_ROW)
-        found = f"SELECT {literal(check.table)}, {number}, checked.{_ROW} FROM {relation} WHERE {at_fault}"
-        self._connection.execute(f"INSERT INTO failing {found}")
-        failing = self._count(f'SELECT count(*) FROM failing WHERE "check" = {number}')
-        valued = [f"{column(name)} IS NOT NULL" for name in check.columns]
-        every = check.kind in (Kind.FILLED, Kind.PRESENT, Kind.ROW_RULE) or not valued
-        looked = f"count(*) FILTER (WHERE {' AND '.join(valued)})" if not every else "count(*)"
-        rows, looked_at = self._row(f"SELECT count(*), {looked} FROM {relation}")
-        sharing = None
-        if check.kind is Kind.UNIQUE:
-            sharing = self._count(f"SELECT count(*) FROM {relation} WHERE {fails}") if failing else 0
-        examples = self._examples(number, check, table) if failing else ()
-        return Observed(rows=rows, looked_at=looked_at, failing=failing, sharing=sharing, examples=examples)
+    def _observe(self, checks: Mapping[int, Check], table: Table) -> dict[int, Observed]:
+        """All checks of a table; one that fails to run fails them all."""
+        looked = {number: self._looked_at(check) for number, check in checks.items()}
+        asked = {number: self._aggregate(check) for number, check in checks.items()}
+        needed = list(dict.fromkeys([*looked.values(), *(one for one in asked.values() if one)]))
+        select = ", ".join(f"({one})" for one in ["count(*)", *needed])
+        rows, *values = self._row(f"SELECT {select} FROM numbered.{quoted(table.name)} AS checked")
+        answers = dict(zip(needed, values, strict=True))
+        found = {}
+        for number, check in checks.items():
+            seen = Observed(rows=rows, looked_at=answers[looked[number]])
+            answer = answers.get(asked[number])
+            if check.kind is Kind.FRESH:
+                found[number] = replace(seen, value=None if answer is None else float(answer))
+            elif check.kind is Kind.TABLE_RULE:
+                found[number] = replace(seen, value=self._one_thread(self.predicates.rule(check)))
+            elif check.kind is Kind.UNIQUE:
+                found[number] = self._unique(number, check, table, seen)
+            elif check.kind in OF_ROWS and not self.predicates.in_one_pass(check):
+                fails = f"numbered.{quoted(check.table)} AS checked WHERE {self.predicates.fails(check)}"
+                found[number] = self._joined(number, check, table, seen, fails)
+            elif check.kind in OF_ROWS and answer:
+                found[number] = replace(seen, failing=answer, examples=self._first(check, table))
+            else:
+                found[number] = seen
+        return found
 
-    def _examples(self, number: int, check: Check, table: Table) -> tuple[tuple[int, str], ...]:
-        """The first failing rows and their values; the row alone where a null or a whole row is at fault."""
-        names = [name for name in check.columns if table.columns[name].shown]
-        if check.kind is Kind.FILLED or not names or len(names) < len(check.columns):
-            value = "''"
-        else:
-            value = f"concat_ws(' ', {', '.join(f'CAST(rows.{quoted(name)} AS VARCHAR)' for name in names)})"
-        query = (
-            f"SELECT rows.{_ROW} + 1, {value} FROM numbered.{quoted(check.table)} AS rows JOIN "
-            f'(SELECT "row" FROM failing WHERE "check" = {number} ORDER BY "row" LIMIT {_SHOWN}) AS first '
-            f'ON rows.{_ROW} = first."row" ORDER BY 1'
+    def _looked_at(self, check: Check) -> str:
+        """The aggregate of the rows that a check looks at: those with a value, where it needs one."""
+        if check.kind not in OF_ROWS or check.kind in (Kind.FILLED, Kind.PRESENT, Kind.ROW_RULE) or not check.columns:
+            return "count(*)"
+        if len(check.columns) == 1:
+            return f"count({column(check.columns[0])})"
+        return f"count(*) FILTER (WHERE {self.predicates.given(check.columns)})"
+
+    def _aggregate(self, check: Check) -> str:
+        """What one pass over the rows finds out for a check; empty where it takes more."""
+        if check.kind is Kind.FRESH:
+            return f"max(epoch_us(CAST({column(check.columns[0])} AS TIMESTAMPTZ)))"
+        return self.predicates.failing(check) if check.kind in OF_ROWS and self.predicates.in_one_pass(check) else ""
+
+    def _unique(self, number: int, check: Check, table: Table, seen: Observed) -> Observed:
+        copies = f"copies_{number}"
+        relations = {check.table: f"numbered.{quoted(check.table)}"}
+        numbered = Predicates(dialect=Dialect.DUCKDB, relations=relations)
+        self._connection.execute(f"CREATE OR REPLACE TABLE {copies} AS {numbered.copies(check, order=_ROW)}")
+        sharing, failing = self._row(f"SELECT coalesce(sum({COPIES}), 0), coalesce(sum({COPIES} - 1), 0) FROM {copies}")
+        seen = replace(seen, failing=int(failing), sharing=int(sharing))
+        if failing:
+            same = " AND ".join(f"{copies}.{quoted(name)} = {column(name)}" for name in check.columns)
+            rows = f"numbered.{quoted(check.table)} AS checked JOIN {copies} ON {same}"
+            seen = self._joined(number, check, table, seen, f"{rows} WHERE {column(_ROW)} > {copies}.{EARLIEST}")
+        self._connection.execute(f"DROP TABLE {copies}")
+        return seen
+
+    def _joined(self, number: int, check: Check, table: Table, seen: Observed, rows: str) -> Observed:
+        """Of a check that other rows decide: its failing `rows`, which are kept when they are to be set aside."""
+        value = _value(check, table)
+        failing, first, values = self._row(
+            f"SELECT count(*), min({column(_ROW)}, {_SHOWN}), arg_min({value}, {column(_ROW)}, {_SHOWN}) FROM {rows}"
         )
-        return tuple((int(row), str(value)) for row, value in self._connection.execute(query).fetchall())
+        if failing and check.quarantines:
+            self._connection.execute(f"INSERT INTO failing SELECT {number}, {column(_ROW)} FROM {rows}")
+        examples = tuple((row + 1, str(value)) for row, value in zip(first or (), values or (), strict=True))
+        return replace(seen, failing=failing, examples=examples)
 
-    def _reasons(self, checks: Mapping[int, Check]) -> str:
-        """A query of the rows to set aside: `row`, `reasons`."""
-        texts = {
-            number: f"{check.code}: {', '.join(check.columns) or check.table} — {breach(check)}"
-            for number, check in checks.items()
-        }
-        values = ", ".join(f"({number}, {literal(text)})" for number, text in texts.items()) or "(-1, '')"
-        return (
-            'SELECT failing."row" AS row, list(texts.reason ORDER BY texts."check") AS reasons FROM failing '
-            f'JOIN (VALUES {values}) AS texts("check", reason) ON failing."check" = texts."check" '
-            'GROUP BY failing."row"'
+    def _kept(self, number: int) -> str:
+        return f'{column(_ROW)} IN (SELECT "row" FROM failing WHERE "check" = {number})'
+
+    def _first(self, check: Check, table: Table) -> tuple[tuple[int, str], ...]:
+        """The first failing rows and their values; looking ends with them, as DuckDB keeps the order of the file."""
+        found = self._connection.execute(
+            f"SELECT {column(_ROW)} + 1, {_value(check, table)} FROM numbered.{quoted(check.table)} AS checked "
+            f"WHERE {self.predicates.fails(check)} LIMIT {_SHOWN}"
         )
+        return tuple((int(row), str(value)) for row, value in found.fetchall())
 
-    def _write(self, query: str, file: Path) -> None:
-        self._connection.execute("SET threads = 1")
-        self._connection.execute(f"COPY ({query}) TO {literal(str(file))} {_WRITE}")
-        self._connection.execute("RESET threads")
-
-    def _one_thread(self, query: str) -> float | None:
+    def _one_thread(self, rule: str) -> float | None:
         """A number that may be a sum of decimals, which depends on the order of its terms."""
         self._connection.execute("SET threads = 1")
         try:
-            return self._number(query)
+            (value,) = self._row(f"SELECT CAST(({rule}) AS DOUBLE)")
+            return None if value is None else float(value)
         finally:
             self._connection.execute("RESET threads")
 
@@ -175,17 +182,15 @@ class Rows:
             item[0] for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
         }
 
-    def _rows_of(self, file: Path) -> int:
-        return self._count(f"SELECT count(*) FROM read_parquet({literal(str(file))})")
-
     def _row(self, query: str) -> tuple[Any, ...]:
         found = self._connection.execute(query).fetchone()
         assert found is not None
         return tuple(found)
 
-    def _count(self, query: str) -> int:
-        return int(self._row(query)[0])
 
-    def _number(self, query: str) -> float | None:
-        value = self._row(query)[0]
-        return None if value is None else float(value)
+def _value(check: Check, table: Table) -> str:
+    """The value at fault as text; nothing where a null or a whole row is at fault, or the value is not for everyone."""
+    names = [name for name in check.columns if table.columns[name].shown]
+    if check.kind is Kind.FILLED or not names or len(names) < len(check.columns):
+        return "''"
+    return f"concat_ws(' ', {', '.join(f'CAST({column(name)} AS VARCHAR)' for name in names)})"

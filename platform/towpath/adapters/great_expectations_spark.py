@@ -53,7 +53,8 @@ class Spark:
     }
 
     @contextmanager
-    def opened(self, context: Any, tables: Mapping[str, Path], **_: Any) -> Iterator[Opened]:
+    def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
+        del scratch  # its workers have their own
         with spark_session(self.master) as session, warnings.catch_warnings():
             # Great Expectations passes itself an argument that it deprecates.
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,7 +1,8 @@
 """Checks compiled into expectations of Great Expectations, and what its results counted.
 
 Where it has an expectation of its own for a question, that is used; for the rest (patterns, which it does not speak to
-DuckDB, references, times, rules) its expectation by query, with the same predicate that sets rows aside.
+DuckDB, keys, whose own would sort the table, references, times, rules) a custom expectation of ours, with the same
+predicate that sets rows aside. In a database all of them are aggregates, so that a table's suite is one query.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 from towpath.adapters.great_expectations_engines import BARE_TYPE, ZONED, Engine
 from towpath.core.checks import Check, Kind
 from towpath.core.checks_schema import Found
-from towpath.core.checks_sql import ROW, Predicates, literal, quoted
+from towpath.core.checks_sql import ROW, Dialect, Predicates, literal, quoted
 from towpath.core.evidence import Severity
 from towpath.core.promises import Bound, LogicalType, Operator, Table
 
 NUMBER = "towpath"
+_BUNDLED = (Dialect.DUCKDB, Dialect.POSTGRESQL)
 
 
 class Compiler:
@@ -27,7 +29,10 @@ class Compiler:
     def __init__(self, engine: Engine, predicates: Predicates, *, as_of: datetime) -> None:
         import great_expectations.expectations as gxe
 
+        from towpath.adapters import great_expectations_counts
+
         self._gxe = gxe
+        self._ours = great_expectations_counts
         self._engine = engine
         self._sql = predicates
         self._as_of = as_of
@@ -35,7 +40,6 @@ class Compiler:
             Kind.FILLED: self._filled,
             Kind.LENGTH: self._length,
             Kind.LISTED: self._listed,
-            Kind.UNIQUE: self._unique,
             Kind.ROWS: self._rows,
         }
 
@@ -64,30 +68,29 @@ class Compiler:
             f"AND table_name = {literal(table.name)} AND ({' OR '.join(wrong) or 'FALSE'})"
         )
         names = self._gxe.ExpectTableColumnsToMatchSet(column_set=list(table.columns), exact_match=True)
-        return [names, self._by_query(query)]
+        return [names, self._none_to_fail(f"(SELECT count(*) FROM ({query}) AS wrong)", query)]
 
     def _expectation(self, check: Check) -> Any:
         if check.kind in self._own:
             return self._own[check.kind](check)
         if check.kind is Kind.RANGE and not check.temporal:
             return self._range(check)
-        if check.kind is Kind.FRESH:
-            return self._by_query(self._stale(check))
-        if check.kind is Kind.TABLE_RULE:
-            return self._by_query(self._broken(check))
+        if check.kind in (Kind.FRESH, Kind.TABLE_RULE):
+            query = self._stale(check) if check.kind is Kind.FRESH else self._broken(check)
+            return self._none_to_fail(f"(SELECT count(*) FROM ({query}) AS broken)", query)
         rows = f"SELECT 1 FROM {self._sql.relation(check.table)} AS {ROW} WHERE {self._sql.fails(check)}"
-        return self._by_query(rows)
+        return self._none_to_fail(self._sql.failing(check), rows)
 
     def _listed(self, check: Check) -> Any:
         values = list(check.limits.values)
-        return self._gxe.ExpectColumnValuesToBeInSet(column=check.columns[0], value_set=values)
+        return self._ours.ExpectListedCounted(column=check.columns[0], value_set=values)
 
     def _filled(self, check: Check) -> Any:
-        return self._gxe.ExpectColumnValuesToNotBeNull(column=check.columns[0])
+        return self._ours.ExpectFilledCounted(column=check.columns[0])
 
     def _range(self, check: Check) -> Any:
         limits = check.limits
-        return self._gxe.ExpectColumnValuesToBeBetween(
+        return self._ours.ExpectBetweenCounted(
             column=check.columns[0],
             min_value=limits.minimum,
             max_value=limits.maximum,
@@ -96,15 +99,8 @@ class Compiler:
         )
 
     def _length(self, check: Check) -> Any:
-        return self._gxe.ExpectColumnValueLengthsToBeBetween(
+        return self._ours.ExpectLengthsCounted(
             column=check.columns[0], min_value=check.limits.min_length, max_value=check.limits.max_length
-        )
-
-    def _unique(self, check: Check) -> Any:
-        if len(check.columns) == 1:
-            return self._gxe.ExpectColumnValuesToBeUnique(column=check.columns[0])
-        return self._gxe.ExpectCompoundColumnsToBeUnique(
-            column_list=list(check.columns), ignore_row_if="any_value_is_missing"
         )
 
     def _rows(self, check: Check) -> Any:
@@ -133,6 +129,12 @@ class Compiler:
             stamps = self._engine.types[kind]
             natives -= stamps - {ZONED} if timezone else {ZONED}
         return f"{BARE_TYPE} NOT IN ({', '.join(literal(name) for name in sorted(natives))})"
+
+    def _none_to_fail(self, count: str, query: str) -> Any:
+        """By a count where databases bundle counts, else by a query of the failing rows."""
+        if self._engine.dialect in _BUNDLED:
+            return self._ours.ExpectNoneToFail(count_sql=count)
+        return self._by_query(query)
 
     def _by_query(self, query: str) -> Any:
         # The relation is named in full, quoted; Great Expectations wants its placeholder somewhere in the text. A colon

@@ -7,7 +7,7 @@ fail. Sessions that run it keep UTC, so that a time without a zone and one with 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from towpath.core.checks import Check, Kind
 from towpath.core.promises import Scalar
 
 ROW = "checked"
+COPIES, EARLIEST = "_copies_of_key", "_earliest_of_key"
 
 
 class Dialect(StrEnum):
@@ -73,15 +74,45 @@ class Predicates:
             return f"regexp_matches({value}, {literal(java_pattern(pattern))})"
         return f"{value} ~ {literal(pattern)}"
 
-    def later_copies(self, check: Check, *, order: str) -> str:
-        """The condition that is true of a row whose key an earlier row has, by the row number `order`."""
-        relation = self.relation(check.table)
-        names = ", ".join(quoted(name) for name in check.columns)
-        same = " AND ".join(f"copies.{quoted(name)} = {column(name)}" for name in check.columns)
-        return (
-            f"EXISTS (SELECT 1 FROM (SELECT {names}, min({quoted(order)}) AS earliest FROM {relation} "
-            f"GROUP BY {names} HAVING count(*) > 1) AS copies WHERE {same} AND copies.earliest < {column(order)})"
-        )
+    def given(self, names: Iterable[str]) -> str:
+        """The condition that is true of a row with a value in every one of these columns."""
+        return " AND ".join(f"{column(name)} IS NOT NULL" for name in names)
+
+    def copies(self, check: Check, *, order: str | None = None) -> str:
+        """A query of the keys that several rows share: their columns, `COPIES`, and the `EARLIEST` row by `order`.
+
+        DuckDB first groups by a hash of the key, which is small whatever the key is, and groups by the key itself only
+        those rows whose hash came twice: the same keys in a fraction of the memory.
+        """
+        names = ", ".join(column(name) for name in check.columns)
+        rows = f"{self.relation(check.table)} AS {ROW} WHERE {self.given(check.columns)}"
+        earliest = f", min({column(order)}) AS {EARLIEST}" if order else ""
+        suspected = ""
+        if self.dialect is Dialect.DUCKDB:
+            suspected = (
+                f" AND hash({names}) IN (SELECT hash({names}) FROM {rows} GROUP BY hash({names}) HAVING count(*) > 1)"
+            )
+        several = f"GROUP BY {names} HAVING count(*) > 1"
+        return f"SELECT {names}, count(*) AS {COPIES}{earliest} FROM {rows}{suspected} {several}"
+
+    def failing(self, check: Check) -> str:
+        """A scalar query, or an aggregate over the rows `checked`, of how many rows fail."""
+        if check.kind is Kind.UNIQUE:
+            return f"(SELECT CAST(coalesce(sum({COPIES}), 0) AS BIGINT) FROM ({self.copies(check)}) AS shared)"
+        if self.in_one_pass(check):
+            return f"count(CASE WHEN {self.fails(check)} THEN 1 END)"  # in DuckDB half the time of a FILTER
+        return f"(SELECT count(*) FROM {self.relation(check.table)} AS {ROW} WHERE {self.fails(check)})"
+
+    def in_one_pass(self, check: Check) -> bool:
+        """Whether the check can be answered beside others in one pass over the rows: by a row's own values, or by a
+        look into a table that does not depend on the row."""
+        if check.kind is Kind.REFERENCE:
+            return self._looked_up(check)
+        return check.kind is not Kind.UNIQUE and not re.search(r"\bselect\b", check.query, re.IGNORECASE)
+
+    def _looked_up(self, check: Check) -> bool:
+        """Whether a reference is asked by NOT IN, which PostgreSQL would carry out row by row in a large table."""
+        return self.dialect is Dialect.DUCKDB and len(check.columns) == 1
 
 
 def filled(query: str, *, relation: str, column: str | None) -> str:
@@ -157,6 +188,10 @@ def _reference(sql: Predicates, check: Check) -> str:
     assert check.reference is not None
     pairs = list(zip(check.columns, check.reference.to, strict=True))
     given = " AND ".join(f"{column(ours)} IS NOT NULL" for ours, _ in pairs)
+    if sql._looked_up(check):
+        ((ours, theirs),) = pairs
+        keys = f"SELECT {quoted(theirs)} FROM {sql.relation(check.reference.table)} WHERE {quoted(theirs)} IS NOT NULL"
+        return f"{given} AND {column(ours)} NOT IN ({keys})"
     same = " AND ".join(f"referenced.{quoted(theirs)} = {column(ours)}" for ours, theirs in pairs)
     return f"{given} AND NOT EXISTS (SELECT 1 FROM {sql.relation(check.reference.table)} AS referenced WHERE {same})"
 
