@@ -187,7 +187,9 @@ def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Pat
 def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
     """The columns of a table with rows that hold nothing but nulls; looking ends at the first value."""
     asked = ["", *(f" WHERE {quoted(name)} IS NOT NULL" for name in columns)]
-    looks = [sa.literal_column(f"EXISTS (SELECT 1 FROM {quoted(table)}{where})") for where in asked]
+    looks: list[sa.ColumnClause[bool]] = [
+        sa.literal_column(f"EXISTS (SELECT 1 FROM {quoted(table)}{where})") for where in asked
+    ]
     rows, *filled = connection.execute(sa.select(*looks)).one()
     return {name for name, has_values in zip(columns, filled, strict=True) if rows and not has_values}
 
