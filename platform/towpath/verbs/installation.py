@@ -158,7 +158,7 @@ class KeyRow(Document):
     revoked_at: str | None
     revoked_after: int | None
     reason: str
-    about: str
+    about: str = ""
     signs: bool
 
 
