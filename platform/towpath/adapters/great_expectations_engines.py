@@ -187,9 +187,8 @@ def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Pat
 def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
     """The columns of a table with rows that hold nothing but nulls; looking ends at the first value."""
     asked = ["", *(f" WHERE {quoted(name)} IS NOT NULL" for name in columns)]
-    looks: list[sa.ColumnClause[bool]] = [
-        sa.literal_column(f"EXISTS (SELECT 1 FROM {quoted(table)}{where})") for where in asked
-    ]
+    texts = [f"EXISTS (SELECT 1 FROM {quoted(table)}{where})" for where in asked]
+    looks: list[sa.ColumnElement[bool]] = [sa.literal_column(text) for text in texts]
     rows, *filled = connection.execute(sa.select(*looks)).one()
     return {name for name, has_values in zip(columns, filled, strict=True) if rows and not has_values}
 
