@@ -152,6 +152,8 @@ def _settings(settings: Settings) -> Iterator[Line]:
         "TOWPATH_LEDGER": _without_password(settings.ledger),
         "TOWPATH_OBJECTS": settings.objects,
         "TOWPATH_PREDICTIONS": settings.predictions,
+        "TOWPATH_CHECKS": _without_password(settings.checks),
+        "TOWPATH_SPARK": settings.spark,
         "TOWPATH_MLFLOW": _without_password(settings.mlflow),
         "TOWPATH_ARTIFACTS": settings.artifacts or "the server's own",
         "TOWPATH_S3_ENDPOINT": settings.s3_endpoint or "AWS",
