@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import data_checks_sql
+import peak
 
 LIMIT = 60.0
 BOTH = 10
@@ -115,7 +116,7 @@ def measured(cell: str, folder: Path) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - began,
         "processor": _processor() - used,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak": peak.megabytes(),
         "counts": counts,
         "checks": len(counts),
     }
