@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import JsonValue
 
@@ -25,11 +27,37 @@ from towpath.core.statement import GATE
 
 _LONGEST: Final = 8
 _CHAIN: Final = "x509CertificateChain"
+_BIT_STRING, _SEQUENCE = 0x03, 0x30  # tags of DER (X.690)
+_CURVES: Final = (
+    ec.SECP256R1,
+    ec.SECP384R1,
+    ec.SECP521R1,
+    ec.SECP256K1,
+    ec.BrainpoolP256R1,
+    ec.BrainpoolP384R1,
+    ec.BrainpoolP512R1,
+)
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
     """The first 32 hex digits of a certificate's SHA-256 fingerprint."""
     return certificate.fingerprint(hashes.SHA256()).hex()[:32]
+
+
+def fingerprints(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Its fingerprint, and those of its twins: all that a revocation of it has to be looked for under.
+
+    A fingerprint covers the authority's signature, and of an ECDSA signature (r, s) anybody can make (r, n - s), which
+    is as good: so a revoked certificate would come back under another fingerprint. The order n is that of the
+    authority's curve, which the certificate does not name; a twin by another order is nobody's certificate.
+    """
+    try:
+        r, s = decode_dss_signature(certificate.signature)
+    except ValueError:  # RSA and EdDSA: no second signature can be made of the first
+        return (fingerprint(certificate),)
+    twins = {encode_dss_signature(r, curve.group_order - s) for curve in _CURVES if s < curve.group_order}
+    others = (sha256(_with(certificate, signature)).hexdigest()[:32] for signature in twins)
+    return (fingerprint(certificate), *others)
 
 
 def pem_of(certificate: x509.Certificate) -> str:
@@ -106,6 +134,20 @@ def signed(certificate: x509.Certificate, payload: bytes, signature: bytes) -> b
     except InvalidSignature:
         return False
     return True
+
+
+def _with(certificate: x509.Certificate, signature: bytes) -> bytes:
+    """The certificate's DER form with that signature: a sequence of what is signed, the algorithm, a bit string."""
+    whole, signed_part = certificate.public_bytes(serialization.Encoding.DER), certificate.tbs_certificate_bytes
+    before = _der(_BIT_STRING, b"\0" + certificate.signature)
+    content = whole[whole.index(signed_part) : -len(before)]
+    return _der(_SEQUENCE, content + _der(_BIT_STRING, b"\0" + signature))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    long = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes([tag, *([size] if size < 0x80 else [0x80 | len(long), *long])]) + content
 
 
 def _chain(given: Mapping[str, JsonValue]) -> list[x509.Certificate]:

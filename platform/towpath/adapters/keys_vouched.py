@@ -100,12 +100,13 @@ class VouchedKeys:
         if not certificates.holds_chain(stamp.material):
             from towpath.adapters.keys_sigstore import identified
 
-            found = identified(stamp, statement, identities=trusted.identities)
-            self._require_unrevoked((found.key_id, found.certificate), found.identity)
+            found, marks = identified(stamp, statement, identities=trusted.identities)
+            self._require_unrevoked((found.key_id, *marks), found.identity)
             return found
         chain = certificates.proven(stamp.material, roots=trusted.roots, at=at or self._clock())
         name = chain[0].subject.rfc4514_string()
-        key_ids = [key_id_of(certificates.public_pem(chain[0])), *map(certificates.fingerprint, chain)]
+        marks = [mark for one in chain for mark in certificates.fingerprints(one)]
+        key_ids = [key_id_of(certificates.public_pem(chain[0])), *marks]
         self._require_unrevoked(key_ids, name)
         if not certificates.signed(chain[0], statements.pae(PAYLOAD_TYPE, statement), stamp.signature):
             raise IntegrityError(

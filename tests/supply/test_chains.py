@@ -1,0 +1,83 @@
+"""Which chains of certificates vouch for a signer, and which do not, whatever somebody makes of theirs. No model."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from supply.authority import Authority, fingerprint, p256
+from towpath.adapters.keys_certificates import material
+from towpath.adapters.keys_local import LocalKeys
+from towpath.adapters.keys_trust import Trust
+from towpath.adapters.keys_vouched import VouchedKeys
+from towpath.core import statement as statements
+from towpath.core.errors import IntegrityError
+from towpath.ports import Stamp
+
+STATEMENT = b'{"a": "statement"}'
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def trusting(folder: Path, *roots: Authority) -> VouchedKeys:
+    """The keys of a gateway that trusts these authorities and has no key in its folder."""
+    names = [root.write(folder / f"{number}.pem").name for number, root in enumerate(roots)]
+    (folder / "trust.yaml").write_text(json.dumps({"authorities": names}))
+    local = LocalKeys(folder / "keys")
+    return VouchedKeys(local, local, trust=Trust(folder / "trust.yaml"), clock=now)
+
+
+def stamped(key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> Stamp:
+    """The statement, signed by that key, with that chain beside it."""
+    text = statements.pae(statements.PAYLOAD_TYPE, STATEMENT)
+    signature = key.sign(text, ec.ECDSA(hashes.SHA256()))
+    return Stamp(key_id=fingerprint(chain[0])[:32], signature=signature, material=material(list(chain)))
+
+
+def twin(certificate: x509.Certificate, order: int) -> x509.Certificate:
+    """The same certificate with the other signature that its authority's key makes good."""
+    r, s = decode_dss_signature(certificate.signature)
+    other = encode_dss_signature(r, order - s)
+    whole = certificate.public_bytes(serialization.Encoding.DER)
+    body = whole[4 : len(whole) - len(_bits(certificate.signature))] + _bits(other)
+    return x509.load_der_x509_certificate(b"\x30\x82" + len(body).to_bytes(2) + body)
+
+
+def _bits(signature: bytes) -> bytes:
+    size = len(signature) + 1
+    return bytes([3, size, 0] if size < 128 else [3, 0x81, size, 0]) + signature
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_a_revoked_certificate_does_not_come_back_under_another_fingerprint(
+    tmp_path: Path, curve: ec.EllipticCurve
+) -> None:
+    root, key = Authority.root("Acme", curve=curve), p256()
+    keys, certificate = trusting(tmp_path, root), root.certify(key.public_key())
+    other = twin(certificate, curve.group_order)
+    assert fingerprint(other) != fingerprint(certificate)
+    assert keys.vouched(stamped(key, other), STATEMENT).key_id == fingerprint(other)[:32]
+    keys.revoke(fingerprint(certificate)[:32], at=now(), after=1, reason="a stolen laptop")
+    for one in (certificate, other):
+        with pytest.raises(IntegrityError, match="was revoked"):
+            keys.vouched(stamped(key, one), STATEMENT)
+
+
+def test_neither_does_one_between(tmp_path: Path) -> None:
+    root, key = Authority.root("Acme"), p256()
+    middle = root.below("Issuing")
+    keys, certificate = trusting(tmp_path, root), middle.certify(key.public_key())
+    other = twin(middle.certificate, root.key.curve.group_order)
+    keys.revoke(fingerprint(middle.certificate)[:32], at=now(), after=1, reason="it was broken into")
+    for one in (middle.certificate, other):
+        with pytest.raises(IntegrityError, match="was revoked"):
+            keys.vouched(stamped(key, certificate, one), STATEMENT)
