@@ -207,6 +207,22 @@ def test_another_ones_chain_does_not_carry_a_signature(bare: House, acme: Author
         served(bare, trust).load()
 
 
+def test_certificates_that_cannot_be_read_do_not_hide_who_signed_before(bare: House, acme: Authority) -> None:
+    """Any error but `IntegrityError` would stop a gateway from following the record, revocations among it."""
+    trust = trusting(bare, acme)
+    certificate = signing(bare, acme)
+    opened(bare, trust).attest()
+    raw = certificate.public_bytes(serialization.Encoding.DER).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05")
+    listed: Any = [{"rawBytes": base64.b64encode(raw).decode()}]
+    bare.write(
+        {
+            **bare.attestation(bare.candidate),
+            "verification_material": {"x509CertificateChain": {"certificates": listed}, "tlogEntries": []},
+        }
+    )
+    served(bare, trust).load().close()
+
+
 def test_files_signed_with_another_certificate_are_refused(bare: House, acme: Authority) -> None:
     """The bundle in the object store is swapped for another signer's over the same files."""
     trust = trusting(bare, acme)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -12,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from supply.authority import Authority, fingerprint, p256
+from supply.authority import SERVER, Authority, fingerprint, p256
 from towpath.adapters.keys_certificates import material
 from towpath.adapters.keys_local import LocalKeys
 from towpath.adapters.keys_trust import Trust
@@ -22,6 +25,8 @@ from towpath.core.errors import IntegrityError
 from towpath.ports import Stamp
 
 STATEMENT = b'{"a": "statement"}'
+UNKNOWN = tuple(x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.2.3.4.{last}"), b"\x05\x00") for last in (5, 6))
+NAMES = x509.SubjectAlternativeName([x509.DNSName("ab")])
 
 
 def now() -> datetime:
@@ -81,3 +86,28 @@ def test_neither_does_one_between(tmp_path: Path) -> None:
     for one in (middle.certificate, other):
         with pytest.raises(IntegrityError, match="was revoked"):
             keys.vouched(stamped(key, certificate, one), STATEMENT)
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "after"),
+    [
+        ({"more": UNKNOWN}, "2a030405", "2a030406"),  # an extension twice
+        ({"more": (NAMES,)}, "300482026162", "3004a3023000"),  # a name of a kind that nobody uses (x400Address)
+        ({}, "a003020102", "a003020105"),  # of a version that there is not
+        ({}, "2a8648ce3d030107", "2a8648ce3d030177"),  # its key is of a curve that there is not
+        ({"uses": (SERVER,)}, b"releases".hex(), b"\xff\xfe\xff\xfeases".hex()),  # its name is no text
+        ({"more": (NAMES,)}, "551d11", "551d13"),  # names where a constraint is to stand
+    ],
+)
+def test_a_certificate_that_cannot_be_read_is_refused(
+    tmp_path: Path, options: dict[str, Any], before: str, after: str
+) -> None:
+    """Any other error would keep a gateway from what it does about models that prove themselves no more."""
+    root, key = Authority.root("Acme"), p256()
+    certificate = root.certify(key.public_key(), **options)
+    raw = certificate.public_bytes(serialization.Encoding.DER).hex()
+    assert before in raw
+    der = base64.b64encode(bytes.fromhex(raw.replace(before, after))).decode()
+    stamp = replace(stamped(key, certificate), material={"x509CertificateChain": {"certificates": [{"rawBytes": der}]}})
+    with pytest.raises(IntegrityError, match=r"cannot be read|counts for nothing"):
+        trusting(tmp_path, root).vouched(stamp, STATEMENT)

@@ -104,7 +104,7 @@ class VouchedKeys:
             self._require_unrevoked((found.key_id, *marks), found.identity)
             return found
         chain = certificates.proven(stamp.material, roots=trusted.roots, at=at or self._clock())
-        name = chain[0].subject.rfc4514_string()
+        name = certificates.subject_of(chain[0])
         marks = [mark for one in chain for mark in certificates.fingerprints(one)]
         key_ids = [key_id_of(certificates.public_pem(chain[0])), *marks]
         self._require_unrevoked(key_ids, name)
