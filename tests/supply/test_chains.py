@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.x509.oid import NameOID
 
-from supply.authority import SERVER, Authority, fingerprint, p256
+from supply.authority import CODE, SERVER, Authority, fingerprint, p256
 from towpath.adapters.keys_certificates import material
 from towpath.adapters.keys_local import LocalKeys
 from towpath.adapters.keys_trust import Trust
@@ -26,6 +27,9 @@ from towpath.ports import Stamp
 
 STATEMENT = b'{"a": "statement"}'
 UNKNOWN = tuple(x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.2.3.4.{last}"), b"\x05\x00") for last in (5, 6))
+ONLY_ACME = x509.NameConstraints(
+    [x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme")]))], None
+)
 NAMES = x509.SubjectAlternativeName([x509.DNSName("ab")])
 
 
@@ -111,3 +115,34 @@ def test_a_certificate_that_cannot_be_read_is_refused(
     stamp = replace(stamped(key, certificate), material={"x509CertificateChain": {"certificates": [{"rawBytes": der}]}})
     with pytest.raises(IntegrityError, match=r"cannot be read|counts for nothing"):
         trusting(tmp_path, root).vouched(stamp, STATEMENT)
+
+
+@pytest.mark.parametrize(
+    ("above", "own", "why"),
+    [
+        ({}, {"ca": True, "uses": (CODE,), "signs": True}, "of an authority, not of a signer"),
+        ({"uses": (SERVER,)}, {}, "not for signing code"),
+        ({"path_length": 0}, {}, "path length"),
+        ({"more": (ONLY_ACME,)}, {}, "permitted subtree"),
+        ({}, {"more": UNKNOWN[:1]}, "critical extension"),
+        ({"until": timedelta(minutes=-1), "since": timedelta(minutes=-2)}, {}, "has expired"),
+    ],
+)
+def test_what_an_authority_limited_itself_to_is_held_to(
+    tmp_path: Path, above: dict[str, Any], own: dict[str, Any], why: str
+) -> None:
+    root, key = Authority.root("Acme"), p256()
+    issuing = root.below("Issuing", **above)
+    if above.get("path_length") == 0:
+        issuing = issuing.below("Deeper")
+    keys, certificate = trusting(tmp_path, root), issuing.certify(key.public_key(), **own)
+    with pytest.raises(IntegrityError, match=why):
+        keys.vouched(stamped(key, certificate, *issuing.above), STATEMENT)
+
+
+def test_an_authority_for_signing_code_among_others_vouches(tmp_path: Path) -> None:
+    root, key = Authority.root("Acme"), p256()
+    issuing = root.below("Issuing", uses=(SERVER, CODE), path_length=0)
+    certificate = issuing.certify(key.public_key(), uses=(SERVER, CODE))
+    found = trusting(tmp_path, root).vouched(stamped(key, certificate, *issuing.above), STATEMENT)
+    assert found.key_id == fingerprint(certificate)[:32]

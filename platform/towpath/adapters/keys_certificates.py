@@ -2,7 +2,8 @@
 
 model-signing proves a chain at the time at which its first certificate began, so that with it a certificate never
 expires; and it takes any certificate that may sign anything, such as a web server's. Here a chain is proven at the time
-at which the signature was recorded, and the certificate must be made for signing code.
+at which the signature was recorded; the certificate must be a signer's, made for signing code, and no authority between
+it and the root may be for other uses alone.
 """
 
 from __future__ import annotations
@@ -143,10 +144,17 @@ def _proven(given: Mapping[str, JsonValue], *, roots: str, at: datetime) -> list
     store.set_time(at.astimezone(UTC))  # it reads the clock on the wall
     first, *rest = map(crypto.X509.from_cryptography, chain)
     try:
-        found = crypto.X509StoreContext(store, first, rest).get_verified_chain()
+        found = [one.to_cryptography() for one in crypto.X509StoreContext(store, first, rest).get_verified_chain()]
     except crypto.X509StoreContextError as error:
         raise _refused(f"{_named(chain[0])} is vouched for by nobody who is trusted: {error}", chain[0]) from error
-    return [one.to_cryptography() for one in found]
+    for between in found[1:-1]:  # OpenSSL does not hold an authority to the uses that its own certificate is for
+        uses = _uses(between)
+        if (
+            uses is not None
+            and not {ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & uses
+        ):
+            raise _refused(f"{_named(between)}, which vouches for it, is not for signing code (codeSigning)", between)
+    return found
 
 
 def signed(certificate: x509.Certificate, payload: bytes, signature: bytes) -> bool:
@@ -187,18 +195,24 @@ def _chain(given: Mapping[str, JsonValue]) -> list[x509.Certificate]:
 
 def _require_signer(certificate: x509.Certificate) -> None:
     """Raises `IntegrityError` for a certificate that is for another use, or of another kind of key."""
-    try:
-        public, extensions = certificate.public_key(), certificate.extensions
-        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
-    if ExtendedKeyUsageOID.CODE_SIGNING not in uses:
+    public = certificate.public_key()
+    if ExtendedKeyUsageOID.CODE_SIGNING not in (_uses(certificate) or ()):
         raise _refused(f"{_named(certificate)} is not for signing code (codeSigning)", certificate)
-    for usage in extensions:
-        if isinstance(usage.value, x509.KeyUsage) and not usage.value.digital_signature:
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.KeyUsage) and not extension.value.digital_signature:
             raise _refused(f"{_named(certificate)} is not for signatures (digitalSignature)", certificate)
+        if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
+            raise _refused(f"{_named(certificate)} is of an authority, not of a signer", certificate)
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
         raise _refused(f"the key of {_named(certificate)} is not of the curve P-256", certificate)
+
+
+def _uses(certificate: x509.Certificate) -> set[x509.ObjectIdentifier] | None:
+    """What its extended key usage says that it is for; None where it says nothing."""
+    try:
+        return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _named(certificate: x509.Certificate) -> str:
