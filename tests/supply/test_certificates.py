@@ -365,3 +365,17 @@ def test_a_trusted_key_stays_trusted_beside_an_authority(house: House, acme: Aut
     keys = opened(house, trusting(house, acme)).world.keys
     with pytest.raises(BadInput, match="its authority renews it"):
         keys.rotate(Purpose.MODEL, at=wiring.now())
+
+
+def test_a_trusted_key_stays_trusted_beside_a_trust_file_that_is_wrong(house: House, acme: Authority) -> None:
+    """Though the newest attestation is of who is vouched for; and a revoked one stays revoked."""
+    trust, key_id = trusting(house, acme), house.keys.key_id(Purpose.MODEL)
+    signing(house, acme)
+    opened(house, trust).attest()
+    trust.write_text("authorities: 1")
+    gateway = served(house, trust)
+    gateway.load().close()
+    assert key_id is not None
+    gateway.world.keys.revoke(key_id, at=wiring.now(), after=1, reason="a stolen laptop")
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        gateway.load()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 from supply.authority import Authority
+from towpath.adapters.keys_local import LocalKeys
 from towpath.adapters.keys_trust import Trust
+from towpath.adapters.keys_vouched import VouchedKeys
+from towpath.core.errors import Misconfigured
+from towpath.ports import Purpose, Stamp
 
 OLD = (1_600_000_000_000_000_000,) * 2
 CONFIG = {"mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"}
@@ -69,3 +74,22 @@ def test_another_deployment_under_the_same_name_is_another_entry_whatever_it_is_
     after = trust.read()
     assert before.identities[0].config != after.identities[0].config
     assert before.entries != after.entries
+
+
+def test_keys_stay_trusted_whatever_is_wrong_with_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And can be revoked: a slip in one file must not keep a gateway from noticing what another says."""
+    local, file = LocalKeys(tmp_path / "keys"), tmp_path / "trust.yaml"
+    file.write_text(named(tmp_path, "one"))
+    keys = VouchedKeys(local, local, trust=Trust(file), clock=lambda: datetime.now(UTC))
+    key = keys.rotate(Purpose.MODEL, at=datetime.now(UTC))
+    assert len(keys.trusted(Purpose.MODEL)) == 2
+    file.write_text("authorities: 1")
+    for _ in range(2):
+        assert keys.trusted(Purpose.MODEL) == {key.key_id: key}
+    (said,) = caplog.messages
+    assert "trust.yaml cannot be used" in said
+    revoked = keys.revoke(key.key_id, at=datetime.now(UTC), after=1, reason="a stolen laptop")
+    assert keys.trusted(Purpose.MODEL) == {key.key_id: revoked}
+    stamp = Stamp(key_id="", signature=b"", material={"x509CertificateChain": {"certificates": []}})
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        keys.vouched(stamp, b"")
