@@ -103,8 +103,8 @@ class VouchedKeys:
         if not certificates.holds_chain(stamp.material):
             from towpath.adapters.keys_sigstore import identified
 
-            found, marks = identified(stamp, statement, identities=trusted.identities)
-            self._require_unrevoked((found.key_id, *marks), found.identity)
+            found, own = identified(stamp, statement, identities=trusted.identities)
+            self._require_unrevoked((found.key_id, *own), found.identity)
             return found
         chain = certificates.proven(stamp.material, roots=trusted.roots, at=at or self._clock())
         name = certificates.subject_of(chain[0])
