@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 
 from supply.authority import CODE, SERVER, Authority, fingerprint, p256
 from towpath.adapters.keys_certificates import material
@@ -146,3 +147,11 @@ def test_an_authority_for_signing_code_among_others_vouches(tmp_path: Path) -> N
     certificate = issuing.certify(key.public_key(), uses=(SERVER, CODE))
     found = trusting(tmp_path, root).vouched(stamped(key, certificate, *issuing.above), STATEMENT)
     assert found.key_id == fingerprint(certificate)[:32]
+
+
+def test_a_certificate_signed_over_a_broken_digest_vouches_for_nothing(tmp_path: Path) -> None:
+    root, key = Authority.root("Acme"), p256()
+    made = crypto.X509.from_cryptography(root.certify(key.public_key()))
+    made.sign(crypto.PKey.from_cryptography_key(root.key), "sha1")
+    with pytest.raises(IntegrityError, match="signed with sha1"):
+        trusting(tmp_path, root).vouched(stamped(key, made.to_cryptography()), STATEMENT)

@@ -147,6 +147,9 @@ def _proven(given: Mapping[str, JsonValue], *, roots: str, at: datetime) -> list
         found = [one.to_cryptography() for one in crypto.X509StoreContext(store, first, rest).get_verified_chain()]
     except crypto.X509StoreContextError as error:
         raise _refused(f"{_named(chain[0])} is vouched for by nobody who is trusted: {error}", chain[0]) from error
+    for one in found[:-1]:  # OpenSSL takes them; the root is trusted by its bytes, not its signature
+        if isinstance(one.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
+            raise _refused(f"{_named(one)} is signed with {one.signature_hash_algorithm.name}, which is broken", one)
     for between in found[1:-1]:  # OpenSSL does not hold an authority to the uses that its own certificate is for
         uses = _uses(between)
         if (
