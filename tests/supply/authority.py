@@ -30,8 +30,9 @@ class Authority:
     above: tuple[x509.Certificate, ...] = field(default=())
 
     @classmethod
-    def root(cls, name: str, **options: Any) -> Authority:
-        key, options = p256(), {"since": timedelta(days=-10), **options}
+    def root(cls, name: str, *, curve: ec.EllipticCurve | None = None, **options: Any) -> Authority:
+        key = ec.generate_private_key(curve or ec.SECP256R1())
+        options = {"since": timedelta(days=-10), **options}
         return cls(name=name, key=key, certificate=_made(name, key.public_key(), name, key, ca=True, **options))
 
     def below(self, name: str, **options: Any) -> Authority:
@@ -68,12 +69,15 @@ def _made(
     by: ec.EllipticCurvePrivateKey,
     *,
     ca: bool = False,
-    uses: tuple[x509.ObjectIdentifier, ...] = (CODE,),
-    signs: bool = True,
+    uses: tuple[x509.ObjectIdentifier, ...] | None = None,
+    signs: bool | None = None,
+    path_length: int | None = None,
+    more: tuple[x509.ExtensionType, ...] = (),
     since: timedelta = timedelta(minutes=-1),
     until: timedelta = timedelta(days=30),
 ) -> x509.Certificate:
-    now = datetime.now(UTC)
+    """`uses` and `signs`: by default what an authority, or a signer, has. `more`: critical extensions."""
+    now, uses = datetime.now(UTC), uses if uses is not None else () if ca else (CODE,)
     usage = dict.fromkeys(
         ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only"), False
     )
@@ -85,18 +89,24 @@ def _made(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + since)
         .not_valid_after(now + until)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         .add_extension(
             x509.KeyUsage(
-                **usage, digital_signature=signs and not ca, key_cert_sign=ca, crl_sign=ca, decipher_only=False
+                **usage,
+                digital_signature=signs if signs is not None else not ca,
+                key_cert_sign=ca,
+                crl_sign=ca,
+                decipher_only=False,
             ),
             critical=True,
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
     )
-    if uses and not ca:
+    if uses:
         builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=True)
     return builder.sign(by, hashes.SHA256())
 
 

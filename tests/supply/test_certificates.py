@@ -27,6 +27,8 @@ from towpath.core.errors import BadInput, IntegrityError, Misconfigured
 from towpath.core.evidence import RecordKind
 from towpath.ports import Certified, Purpose
 from towpath.settings import Settings
+from towpath.stages import attest as attesting
+from towpath.stages import keys as keyring
 from towpath.stages.attest import verify_files
 from towpath.stages.attested import require_attested
 
@@ -78,6 +80,12 @@ def served(house: House, trust: Path | None) -> House:
     for name in ("model.key", "model.crt"):
         (house.state / "keys" / name).unlink(missing_ok=True)
     return opened(house, trust)
+
+
+def signed(house: House) -> attesting.Signed:
+    """The candidate's files, signed by whoever signs models there."""
+    with attesting.fetched(house.candidate, house.world) as (saved, compiled):
+        return attesting.sign(saved, compiled, house.world)
 
 
 def test_a_gateway_that_trusts_the_authority_loads_what_it_certifies(bare: House, acme: Authority) -> None:
@@ -207,22 +215,79 @@ def test_another_ones_chain_does_not_carry_a_signature(bare: House, acme: Author
         served(bare, trust).load()
 
 
-def test_files_signed_with_another_certificate_are_refused(bare: House, acme: Authority) -> None:
-    """The bundle in the object store is swapped for another signer's over the same files."""
+def test_certificates_that_cannot_be_read_do_not_hide_who_signed_before(bare: House, acme: Authority) -> None:
+    """Any error but `IntegrityError` would stop a gateway from following the record, revocations among it."""
+    trust = trusting(bare, acme)
+    certificate = signing(bare, acme)
+    opened(bare, trust).attest()
+    raw = certificate.public_bytes(serialization.Encoding.DER).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05")
+    listed: Any = [{"rawBytes": base64.b64encode(raw).decode()}]
+    bare.write(
+        {
+            **bare.attestation(bare.candidate),
+            "verification_material": {"x509CertificateChain": {"certificates": listed}, "tlogEntries": []},
+        }
+    )
+    served(bare, trust).load().close()
+
+
+def _of_nobody(_: Authority, key: ec.EllipticCurvePrivateKey) -> list[x509.Certificate]:
+    mallory = Authority.root("Mallory")
+    return [mallory.certify(key.public_key()), mallory.certificate]
+
+
+def _of_another_key(acme: Authority, _: ec.EllipticCurvePrivateKey) -> list[x509.Certificate]:
+    return [acme.certify(p256().public_key())]
+
+
+def _another_of_the_key(acme: Authority, key: ec.EllipticCurvePrivateKey) -> list[x509.Certificate]:
+    return [acme.certify(key.public_key())]
+
+
+@pytest.mark.parametrize(
+    ("chain", "why"),
+    [
+        (_of_nobody, "vouched for by nobody"),
+        (_of_another_key, "not by the key of the certificate"),
+        (_another_of_the_key, "nobody trusts"),
+    ],
+)
+def test_files_signed_with_another_certificate_are_refused(
+    bare: House,
+    acme: Authority,
+    tmp_path: Path,
+    chain: Callable[[Authority, ec.EllipticCurvePrivateKey], list[x509.Certificate]],
+    why: str,
+) -> None:
+    """The statement is the genuine signer's, and so is the digest of the files' signature that it names."""
+    trust, key = trusting(bare, acme), p256()
+    installed(bare, key, acme.certify(key.public_key()))
+    signer = opened(bare, trust)
+    genuine = signed(signer)
+    bundle = json.loads(bare.object(genuine.bundle).read_text())
+    bundle["verificationMaterial"]["x509CertificateChain"]["certificates"] = [
+        {"rawBytes": base64.b64encode(one.public_bytes(serialization.Encoding.DER)).decode()}
+        for one in chain(acme, key)
+    ]
+    (tmp_path / "other.sig").write_text(json.dumps(bundle))
+    other = replace(genuine, bundle=signer.world.objects.put(tmp_path / "other.sig"))
+    attesting.attest(bare.candidate, other, signer.world)
+    with pytest.raises(IntegrityError, match=why):
+        verify_files(bare.candidate, signer.world)
+
+
+def test_files_and_statement_are_of_one_signer(bare: House, acme: Authority) -> None:
+    """The certificate is renewed between the two: the model would load, and its files never verify."""
     trust = trusting(bare, acme)
     signing(bare, acme)
     signer = opened(bare, trust)
+    first = signed(signer)
+    signing(bare, acme)
+    with pytest.raises(IntegrityError, match="by another signer"):
+        attesting.attest(bare.candidate, first, signer.world)
+    assert not list(bare.world.ledger.records(candidate=bare.candidate.id, kind=RecordKind.ATTESTATION))
     signer.attest()
-    digest = str(bare.attestation(bare.candidate)["model_signature"])
-    bundle = json.loads(bare.object(digest).read_text())
-    mallory = Authority.root("Mallory")
-    bundle["verificationMaterial"]["x509CertificateChain"]["certificates"] = [
-        {"rawBytes": base64.b64encode(one.public_bytes(serialization.Encoding.DER)).decode()}
-        for one in (mallory.certify(p256().public_key()), mallory.certificate)
-    ]
-    bare.object(digest).write_text(json.dumps(bundle))
-    with pytest.raises(IntegrityError):
-        verify_files(bare.candidate, signer.world)
+    verify_files(bare.candidate, signer.world)
 
 
 def test_a_changed_file_is_named(bare: House, acme: Authority) -> None:
@@ -349,3 +414,25 @@ def test_a_trusted_key_stays_trusted_beside_an_authority(house: House, acme: Aut
     keys = opened(house, trusting(house, acme)).world.keys
     with pytest.raises(BadInput, match="its authority renews it"):
         keys.rotate(Purpose.MODEL, at=wiring.now())
+
+
+def test_a_trusted_key_stays_trusted_beside_a_trust_file_that_is_wrong(house: House, acme: Authority) -> None:
+    """Though the newest attestation is of who is vouched for; and a revoked one stays revoked."""
+    trust, key_id = trusting(house, acme), house.keys.key_id(Purpose.MODEL)
+    signing(house, acme)
+    opened(house, trust).attest()
+    trust.write_text("authorities: 1")
+    gateway = served(house, trust)
+    gateway.load().close()
+    assert key_id is not None
+    gateway.world.keys.revoke(key_id, at=wiring.now(), after=1, reason="a stolen laptop")
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        gateway.load()
+
+
+def test_who_vouches_for_keys_is_not_said_to_have_signed_before(house: House, acme: Authority) -> None:
+    old = house.keys.key_id(Purpose.MODEL)
+    gateway = served(house, trusting(house, acme))
+    made = keyring.rotate(gateway.world.keys, house.world.ledger, Purpose.MODEL, actor="Ada", at=wiring.now())
+    (record,) = [one for one in house.world.ledger.records(kind=RecordKind.ACCESS) if "key" in one.body]
+    assert (record.body["key_id"], record.body["before"]) == (made.key_id, old)

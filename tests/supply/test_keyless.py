@@ -15,6 +15,7 @@ import pytest
 from servers.oidc import OidcServer
 from servers.sigstore import WORKFLOW, Sigstore
 from supply.house import House
+from supply.test_certificates import signed
 from towpath import wiring
 from towpath.adapters.keys_trust import identity_id
 from towpath.cli import run as towpath
@@ -22,6 +23,7 @@ from towpath.core.errors import BadInput, IntegrityError, Misconfigured, Towpath
 from towpath.core.evidence import RecordKind
 from towpath.ports import Identified, Purpose
 from towpath.settings import Settings
+from towpath.stages import attest as attesting
 from towpath.stages.attest import verify_files
 from towpath.stages.attested import require_attested
 
@@ -262,6 +264,45 @@ def test_the_files_signature_is_held_to_the_identity_and_the_files(bare: House, 
         verify_files(bare.candidate, run.world)
     with pytest.raises(IntegrityError):
         opened(bare, trust).load(compiled=False)
+
+
+def _theirs(house: House, sigstore: Sigstore, trust: Path, _: dict[str, Any]) -> dict[str, Any]:
+    """Another identity's, which is trusted as well."""
+    other = signer(house, sigstore, trust, token=sigstore.token(OTHER))
+    return json.loads(house.object(signed(other).bundle).read_text())  # type: ignore[no-any-return]
+
+
+def _dated_back(house: House, sigstore: Sigstore, trust: Path, mine: dict[str, Any]) -> dict[str, Any]:
+    _time({"verification_material": mine["verificationMaterial"]})
+    return mine
+
+
+def _no_signatures(house: House, sigstore: Sigstore, trust: Path, mine: dict[str, Any]) -> dict[str, Any]:
+    return {**mine, "dsseEnvelope": {**mine["dsseEnvelope"], "signatures": 1}}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "why"),
+    [(_theirs, "nobody trusts"), (_dated_back, "did not make it"), (_no_signatures, "no list of signatures")],
+)
+def test_files_signed_by_another_are_refused_though_the_statement_names_their_signature(
+    bare: House,
+    sigstore: Sigstore,
+    tmp_path: Path,
+    bundle: Callable[[House, Sigstore, Path, dict[str, Any]], dict[str, Any]],
+    why: str,
+) -> None:
+    trust = trusting(bare, sigstore)
+    named = json.loads(trust.read_text())["identities"]
+    trust.write_text(json.dumps({"identities": [*named, {**named[0], "identity": sigstore.identity(OTHER)}]}))
+    genuine = signed(signer(bare, sigstore, trust))
+    other = bundle(bare, sigstore, trust, json.loads(bare.object(genuine.bundle).read_text()))
+    (tmp_path / "other.sig").write_text(json.dumps(other))
+    run = signer(bare, sigstore, trust)
+    stored = run.world.objects.put(tmp_path / "other.sig")
+    attesting.attest(bare.candidate, replace(genuine, bundle=stored), run.world)
+    with pytest.raises(IntegrityError, match=why):
+        verify_files(bare.candidate, run.world)
 
 
 def test_an_unsigned_model_is_not_loaded(bare: House, sigstore: Sigstore) -> None:

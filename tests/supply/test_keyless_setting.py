@@ -22,6 +22,10 @@ SETTING = "TOWPATH_MODEL_KEY"
             "sigstore:/etc/my%20trust.json?identity-token=file:/run/token",
             Keyless(config="/etc/my trust.json", token_file="/run/token"),
         ),
+        (
+            "sigstore:/trust.json?identity-token=file:/run/to%23ken%3F",
+            Keyless(config="/trust.json", token_file="/run/to#ken?"),
+        ),
     ],
 )
 def test_a_setting_is_read_and_shown(text: str, found: Keyless) -> None:
@@ -39,6 +43,8 @@ def test_a_setting_is_read_and_shown(text: str, found: Keyless) -> None:
         ("sigstore:/trust.json?identity-token=eyJhbGciOi", "no file by its whole path"),
         ("sigstore:/trust.json?identity-token=file:token", "no file by its whole path"),
         ("sigstore:/trust.json?identity-token=file://host/t", "no file by its whole path"),
+        ("sigstore:/trust.json?identity-token=file:/run/to#ken", "no file by its whole path"),
+        ("sigstore:/trust.json?identity-token=file:/run/to?ken", "no file by its whole path"),
     ],
 )
 def test_what_is_not_understood_is_refused_and_no_token_is_shown(text: str, why: str) -> None:

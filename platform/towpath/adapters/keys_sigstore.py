@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from towpath.adapters.keys_certificates import fingerprint
+from towpath.adapters.keys_certificates import fingerprints
 from towpath.adapters.keys_trust import Identity
 from towpath.core import statement as statements
 from towpath.core.errors import IntegrityError, Misconfigured, TowpathError, Unreachable
@@ -89,8 +89,11 @@ def unsigned(keyless: Keyless, error: Exception) -> TowpathError:
     )
 
 
-def identified(stamp: Stamp, statement: bytes, *, identities: Sequence[Identity]) -> Identified:
-    """Which trusted identity made that signature over that statement. Raises `IntegrityError`."""
+def identified(stamp: Stamp, statement: bytes, *, identities: Sequence[Identity]) -> tuple[Identified, tuple[str, ...]]:
+    """Which trusted identity made that signature over that statement, and the fingerprints of its certificate.
+
+    Raises `IntegrityError`.
+    """
     from sigstore.models import Bundle
     from sigstore.verify.policy import Identity as Policy
 
@@ -121,13 +124,15 @@ def identified(stamp: Stamp, statement: bytes, *, identities: Sequence[Identity]
             why = f"{one.identity} did not make it: {str(error) or type(error).__name__}"
             continue
         if (kind, payload) == (statements.PAYLOAD_TYPE, statement):
-            return Identified(
+            marks = fingerprints(certificate)
+            found = Identified(
                 key_id=one.key_id,
                 identity=one.identity,
                 issuer=one.issuer,
                 config=one.config,
-                certificate=fingerprint(certificate),
+                certificate=marks[0],
             )
+            return found, marks
     raise _refused(why)
 
 

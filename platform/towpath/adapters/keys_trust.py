@@ -62,23 +62,28 @@ class Trusted:
     entries: Mapping[str, TrustedKey]
 
 
+_State = tuple[tuple[Path, tuple[int, int, int]], ...]
+"""Files, each with its number, and when it was written and put there: images and copies date their files at will."""
+
+
 class Trust:
     """The file, read again when it or one that it names is another."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._known: tuple[tuple[tuple[Path, int], ...], Trusted] | None = None
+        self._known: tuple[_State, Trusted] | None = None
 
     def read(self) -> Trusted:
         """Raises `Misconfigured` for a file that cannot be read or says what is not understood."""
         if self._known is not None and self._known[0] == self._state([file for file, _ in self._known[0]]):
             return self._known[1]
+        before = self._state([self._file])  # what is written while it is read is another
         found = self._parsed()
         home = self._file.parent
         roots = [home / name for name in found.authorities]
         configs = [home / one.sigstore for one in found.identities]
-        state = self._state([self._file, *roots, *configs])
-        changed = datetime.fromtimestamp(max(time for _, time in state) / 1e9, tz=UTC).isoformat()
+        state = (*before, *self._state([*roots, *configs]))
+        changed = datetime.fromtimestamp(max(time for _, (_, _, time) in state) / 1e9, tz=UTC).isoformat()
         entries = [
             TrustedKey(key_id=key_id, purpose=Purpose.MODEL, pem=pem, added_at=changed, about=f"authority {name}")
             for file in roots
@@ -125,9 +130,10 @@ class Trust:
             raise _bad(self._file, "it trusts nobody")
         return found
 
-    def _state(self, files: Sequence[Path]) -> tuple[tuple[Path, int], ...]:
+    def _state(self, files: Sequence[Path]) -> _State:
         try:
-            return tuple((file, file.stat().st_mtime_ns) for file in files)
+            found = [(file, file.stat()) for file in files]
+            return tuple((file, (it.st_ino, it.st_mtime_ns, it.st_ctime_ns)) for file, it in found)
         except OSError as error:
             raise _bad(Path(str(error.filename)), str(error.strerror)) from error
 

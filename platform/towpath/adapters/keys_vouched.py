@@ -6,6 +6,7 @@ fingerprint of a certificate: the signer's, that of an authority, or of one betw
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from towpath.ports import (
     TrustedKey,
 )
 
+_log = logging.getLogger(__name__)
 _NOBODY = Trusted(roots="", identities=(), entries={})
 
 
@@ -52,6 +54,7 @@ class VouchedKeys:
         self._clock = clock
         self._certificate = certificate
         self._keyless = keyless
+        self._told = ""
 
     def key_id(self, purpose: Purpose) -> str | None:
         """Of an identity none: until it signs it is not known which it is."""
@@ -100,12 +103,13 @@ class VouchedKeys:
         if not certificates.holds_chain(stamp.material):
             from towpath.adapters.keys_sigstore import identified
 
-            found = identified(stamp, statement, identities=trusted.identities)
-            self._require_unrevoked((found.key_id, found.certificate), found.identity)
+            found, own = identified(stamp, statement, identities=trusted.identities)
+            self._require_unrevoked((found.key_id, *own), found.identity)
             return found
         chain = certificates.proven(stamp.material, roots=trusted.roots, at=at or self._clock())
-        name = chain[0].subject.rfc4514_string()
-        key_ids = [key_id_of(certificates.public_pem(chain[0])), *map(certificates.fingerprint, chain)]
+        name = certificates.subject_of(chain[0])
+        marks = [mark for one in chain for mark in certificates.fingerprints(one)]
+        key_ids = [key_id_of(certificates.public_pem(chain[0])), *marks]
         self._require_unrevoked(key_ids, name)
         if not certificates.signed(chain[0], statements.pae(PAYLOAD_TYPE, statement), stamp.signature):
             raise IntegrityError(
@@ -117,9 +121,20 @@ class VouchedKeys:
         return Certified(key_id=certificates.fingerprint(chain[0]), subject=name, roots=trusted.roots)
 
     def trusted(self, purpose: Purpose) -> Mapping[str, TrustedKey]:
-        """With whoever vouches; what was revoked of them is in the folder."""
-        entries = self._trusted().entries if purpose is Purpose.MODEL else {}
-        return {**entries, **self._local.trusted(purpose)}
+        """With whoever vouches; what was revoked of them is in the folder.
+
+        Nobody does while their file is wrong: a slip there must not keep the keys from being known, or revoked.
+        """
+        local = self._local.trusted(purpose)
+        if purpose is not Purpose.MODEL:
+            return local
+        try:
+            return {**self._trusted().entries, **local}
+        except Misconfigured as error:
+            if error.message != self._told:
+                self._told = error.message
+                _log.warning("nobody vouches for signers of models: %s", error)
+            return local
 
     def verifies(self, purpose: Purpose, key_id: str, payload: bytes, signature: bytes) -> bool:
         return self._local.verifies(purpose, key_id, payload, signature)

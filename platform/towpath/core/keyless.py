@@ -43,11 +43,13 @@ def parsed(text: str, *, setting: str) -> Keyless:
         raise _bad(setting, "names no trust configuration by its whole path", value=config)
     if _TOKEN not in given:
         return Keyless(config=config)
-    source = urlsplit(unquote(given[_TOKEN]))
-    if source.scheme != "file" or source.netloc or not source.path.startswith("/"):
+    source = urlsplit(given[_TOKEN])
+    token_file = unquote(source.path)
+    other = source.netloc or source.query or source.fragment
+    if source.scheme != "file" or other or not token_file.startswith("/"):
         # What it holds may be the token.
         raise _bad(setting, f"has an {_TOKEN} that is no file by its whole path", value=_TOKEN)
-    return Keyless(config=config, token_file=source.path)
+    return Keyless(config=config, token_file=token_file)
 
 
 def _bad(setting: str, what: str, *, value: str) -> DeclarationError:

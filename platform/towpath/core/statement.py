@@ -158,7 +158,9 @@ def opened(bundle: object) -> tuple[str, bytes, bytes, Mapping[str, JsonValue] |
     if not isinstance(material, Mapping) or not isinstance(wrapped, Mapping):
         raise IntegrityError("A signature is no Sigstore bundle.", gate=GATE)
     signatures = wrapped.get("signatures")
-    named = [{"keyid": "", **one} if isinstance(one, Mapping) else one for one in signatures or ()]
+    if not isinstance(signatures, list):
+        raise IntegrityError("A Sigstore bundle has no list of signatures.", gate=GATE)
+    named = [{"keyid": "", **one} if isinstance(one, Mapping) else one for one in signatures]
     key_id, signature, payload = unwrapped({**wrapped, "signatures": named})
     return key_id, signature, payload, None if "publicKey" in material else material
 

@@ -128,9 +128,19 @@ def sign(saved: Path, compiled: Mapping[str, Path], world: Attesting) -> Signed:
 
 
 def attest(candidate: Candidate, signed: Signed, world: Attesting) -> Record:
-    """Write the attestation of a registered candidate; once for each key."""
+    """Write the attestation of a registered candidate; once for each key.
+
+    Raises `IntegrityError` where another signs by now than signed the files.
+    """
     claims = statements.claims(candidate)
     envelope, stamp = world.supply.statements.signed(claims, model_signature=signed.bundle, keys=world.keys)
+    if stamp.key_id != signed.key_id:
+        raise IntegrityError(
+            f"The files of {candidate.id} are signed by {named(signed.signatory)}, its statement by another signer.",
+            gate=statements.GATE,
+            value=stamp.key_id,
+            hint=f"What signs models was replaced meanwhile. Sign both anew: `towpath model attest {candidate.id}`.",
+        )
     body: dict[str, JsonValue] = {"envelope": envelope, "model_signature": signed.bundle}
     if stamp.material is not None:
         body["verification_material"] = dict(stamp.material)

@@ -13,7 +13,7 @@ from typing import Any
 
 from towpath.core import digest as digests
 from towpath.core import statement as statements
-from towpath.core.errors import IntegrityError
+from towpath.core.errors import IntegrityError, Misconfigured
 from towpath.core.evidence import Candidate, Record, RecordKind
 from towpath.core.statement import GATE, Claims
 from towpath.ports import Certified, Identified, Keys, Ledger, Purpose, Stamp, TrustedKey
@@ -62,14 +62,15 @@ def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims, *, know
     """The newest attestation that holds: signed by a trusted key that is not revoked, about exactly this candidate.
 
     `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked only when none
-    of them holds. Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest.
+    of them holds. Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest, or
+    `Misconfigured` where it cannot be asked who vouches for it.
     """
     claims = of if isinstance(of, Claims) else statements.claims(of)
-    first: IntegrityError | None = None
+    first: IntegrityError | Misconfigured | None = None
     for record in _each(known, ledger, claims):
         try:
             return _proven(record, keys, claims)
-        except IntegrityError as error:
+        except (IntegrityError, Misconfigured) as error:
             first = first or error
     if first is not None:
         raise first

@@ -80,11 +80,14 @@ def revoke(keys: Keys, ledger: Ledger, key: TrustedKey, *, actor: str, at: datet
 
 
 def _signed_before(keys: Keys, purpose: Purpose) -> str | None:
-    """The key that signed until now. One on a token signs only once it is trusted: else it was the last one added."""
+    """The key that signed until now. One on a token signs only once it is trusted: else it was the last one added.
+
+    Who vouches for keys is none.
+    """
     now, known = keys.key_id(purpose), keys.trusted(purpose)
     if now in known:
         return now
-    good = sorted((key.added_at, key_id) for key_id, key in known.items() if key.revoked_at is None)
+    good = sorted((key.added_at, key_id) for key_id, key in known.items() if key.revoked_at is None and not key.about)
     return good[-1][1] if good else None
 
 
