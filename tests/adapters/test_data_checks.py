@@ -17,8 +17,10 @@ import pytest
 import sqlalchemy as sa
 
 from adapters import shop_tables
+from towpath.adapters import great_expectations_checks
 from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
 from towpath.adapters.great_expectations_engines import DuckDB, PostgreSQL
+from towpath.adapters.great_expectations_rows import Rows
 from towpath.core import digest
 from towpath.core.contract import Contract, parse
 from towpath.core.errors import BadInput, Misconfigured, Unreachable
@@ -498,6 +500,31 @@ def test_great_expectations_asks_for_a_table_in_few_queries(tmp_path: Path) -> N
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
     counting = [one for one in asked if "orders_rows_" in one and ("count(" in one.lower() or "sum(" in one.lower())]
     assert 1 <= len(counting) <= 3, "29 checks of two tables are not 29 queries"
+
+
+def test_two_databases_never_share_a_folder_for_what_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB numbers its temporary files from 0 in each database: in one folder they would be written over."""
+    folders: dict[str, Path] = {}
+
+    class Told(Rows):
+        def __init__(self, tables: Mapping[str, Path], *, scratch: Path) -> None:
+            super().__init__(tables, scratch=scratch)
+            (found,) = self._connection.execute("SELECT current_setting('temp_directory')").fetchall()
+            folders["rows"] = Path(found[0])
+
+    class Elsewhere(DuckDB):
+        def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> Any:
+            folders["engine"] = scratch
+            return super().opened(context, tables, scratch=scratch)
+
+    monkeypatch.setattr(great_expectations_checks, "Rows", Told)
+    run(shop_tables.write(tmp_path / "in"), tmp_path / "out", engine=Elsewhere())
+    assert folders["rows"] != folders["engine"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "accepted", "quarantine", "checks.html", "great_expectations.json",
+    }  # fmt: skip
 
 
 def test_the_page_is_readable_on_its_own(broken: Run) -> None:

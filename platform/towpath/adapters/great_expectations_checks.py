@@ -58,9 +58,10 @@ class GreatExpectationsChecks:
         folder.mkdir(parents=True, exist_ok=True)
         checks = dict(enumerate(check for contract in contracts for check in checks_of(contract)))
         with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
-            rows = Rows(table_files(tables), scratch=Path(scratch))
+            # A folder each: DuckDBs that share one write over each other's files.
+            rows = Rows(table_files(tables), scratch=Path(scratch) / "rows")
             stack.callback(rows.close)
-            opened = stack.enter_context(self._opened(tables, scratch=Path(scratch)))
+            opened = stack.enter_context(self._opened(tables, scratch=Path(scratch) / "engine"))
             seen = _observe(checks, rows, opened, by_table)
             raw, counted, faults = self._validate(opened, checks, seen, by_table, as_of)
             findings: list[Finding] = []
