@@ -17,12 +17,13 @@ import pytest
 import sqlalchemy as sa
 
 from adapters import shop_tables
-from towpath.adapters import great_expectations_checks
+from towpath.adapters import great_expectations_checks, great_expectations_rows
 from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
 from towpath.adapters.great_expectations_engines import DuckDB, PostgreSQL
 from towpath.adapters.great_expectations_rows import Rows
 from towpath.core import digest
-from towpath.core.contract import Contract, parse
+from towpath.core.checks import Check, Kind
+from towpath.core.contract import Contract, Reference, parse
 from towpath.core.errors import BadInput, Misconfigured, Unreachable
 from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.ports import CheckReport
@@ -366,6 +367,33 @@ def test_a_reference_without_tolerance_sets_rows_aside(tmp_path: Path) -> None:
         (11, "data.foreign_key: customer — is not in customers.id"),
         (12, "data.foreign_key: customer — is not in customers.id"),
     ]
+
+
+@pytest.mark.slow
+def test_a_reference_into_a_large_table_keeps_the_order_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other table's keys do not fit into memory, so that DuckDB looks some of them up later than others."""
+    monkeypatch.setattr(great_expectations_rows, "BOUNDED", "SET memory_limit = '80MB'")
+    keys = 3_000_000
+    lost = f"CASE WHEN n % 1000 = 5 THEN {keys} ELSE 0 END"
+    orders = f"SELECT n AS id, (n * 7919) % {keys} + {lost} AS customer FROM range(300000) AS t(n)"
+    customers = f"SELECT n AS id FROM range({keys}) AS t(n)"
+    files = shop_tables.write(tmp_path / "in", orders=orders, customers=customers)
+    reference = Reference(columns=("customer",), table="customers", to=("id",))
+    check = Check(table="orders", kind=Kind.REFERENCE, columns=("customer",), reference=reference, quarantines=True)
+    rows = Rows(files, scratch=tmp_path / "scratch")
+    try:
+        seen = rows.observe({0: check}, contract().tables["orders"])
+        assert seen[0].failing == 300
+        assert [row for row, _ in seen[0].examples] == [6, 1006, 2006]
+        table = rows.split("orders", {0: check}, seen, folder=tmp_path)
+    finally:
+        rows.close()
+    assert (table.rows, table.quarantined) == (299_700, 300)
+    for file in (table.accepted, table.quarantine):
+        assert query(f"SELECT bool_and(id > before) FROM (SELECT id, lag(id) OVER (ORDER BY file_row_number) AS before "
+                     f"FROM read_parquet('{file}', file_row_number = true))") == [(True,)]  # fmt: skip
 
 
 def test_the_same_data_gives_the_same_bytes_and_findings(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Rows:
         asides = [
             Aside(
                 reason=f"{check.code}: {', '.join(check.columns) or check.table} — {breach(check)}",
-                condition=self.predicates.fails(check) if self.predicates.in_one_pass(check) else self._kept(number),
+                condition=self.predicates.fails(check) if self._of_itself(check) else self._kept(number),
                 rows=seen[number].failing,
             )
             for number, check in checks.items()
@@ -109,7 +109,7 @@ class Rows:
                 found[number] = replace(seen, value=self._one_thread(self.predicates.rule(check)))
             elif check.kind is Kind.UNIQUE:
                 found[number] = self._unique(number, check, table, seen)
-            elif check.kind in OF_ROWS and not self.predicates.in_one_pass(check):
+            elif check.kind in OF_ROWS and not self._of_itself(check) and answer != 0:
                 fails = f"numbered.{quoted(check.table)} AS checked WHERE {self.predicates.fails(check)}"
                 found[number] = self._joined(number, check, table, seen, fails)
             elif check.kind in OF_ROWS and answer:
@@ -117,6 +117,11 @@ class Rows:
             else:
                 found[number] = seen
         return found
+
+    def _of_itself(self, check: Check) -> bool:
+        """Whether a row's own values decide. A look into another table may go to disk, and then no longer keeps the
+        order of the file: rows that it finds are known by their place."""
+        return check.kind is not Kind.REFERENCE and self.predicates.in_one_pass(check)
 
     def _looked_at(self, check: Check) -> str:
         """The aggregate of the rows that a check looks at: those with a value, where it needs one."""

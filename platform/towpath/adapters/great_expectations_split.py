@@ -15,7 +15,7 @@ from towpath.ports import TableChecked
 REASONS = "_reasons"
 # One thread, fixed group size, no statistics of the run: the same rows give the same bytes.
 _WRITE = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
-# A join of more rows than this may go to disk, and then no longer keeps the order of the file.
+# A look-up among more rows than this may go to disk, and then no longer keeps the order of the file.
 _STREAMED = 2_000_000
 
 
