@@ -295,6 +295,22 @@ def test_names_that_are_words_of_sql(request: pytest.FixtureRequest, tmp_path: P
     assert found.report.tables["order"].quarantined == 2
 
 
+def test_a_table_may_have_a_name_that_is_used_inside(tmp_path: Path) -> None:
+    file = tmp_path / "failing.parquet"
+    query(f"COPY (SELECT n // 2 AS id, -n AS copies FROM range(4) AS t(n)) TO '{file}' (FORMAT parquet)")
+    columns = [
+        {"name": "id", "logicalType": "integer", "primaryKey": True},
+        {"name": "copies", "logicalType": "integer", "logicalTypeOptions": {"minimum": -2}},
+    ]
+    for name in ("failing", "copies", "kept", "numbered", "checked"):
+        of = parse(
+            {**document(), "slaProperties": [], "schema": [{"name": name, "properties": columns}]}, origin="inside"
+        )
+        found = run({name: file}, tmp_path / name, of=of)
+        assert found.finding("data.unique", f"{name}.id").measured == 2
+        assert query(f"SELECT id, copies FROM '{found.report.tables[name].quarantine}'") == [(0, -1), (1, -3)]
+
+
 # --- rows set aside ---------------------------------------------------------------------------------------------------
 
 
