@@ -21,10 +21,11 @@ from towpath.adapters import great_expectations_checks, great_expectations_rows
 from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
 from towpath.adapters.great_expectations_engines import DuckDB, PostgreSQL
 from towpath.adapters.great_expectations_rows import Rows
+from towpath.adapters.great_expectations_split import Aside, write_split
 from towpath.core import digest
 from towpath.core.checks import Check, Kind
 from towpath.core.contract import Contract, Reference, parse
-from towpath.core.errors import BadInput, Misconfigured, Unreachable
+from towpath.core.errors import BadInput, Misconfigured, Unreachable, Unwritable
 from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.ports import CheckReport
 from unit.shop import column, contract, document
@@ -410,6 +411,26 @@ def test_a_reference_into_a_large_table_keeps_the_order_of_the_file(
     for file in (table.accepted, table.quarantine):
         assert query(f"SELECT bool_and(id > before) FROM (SELECT id, lag(id) OVER (ORDER BY file_row_number) AS before "
                      f"FROM read_parquet('{file}', file_row_number = true))") == [(True,)]  # fmt: skip
+
+
+def test_rows_that_cannot_be_written_are_said(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA numbered; CREATE TABLE numbered.t AS SELECT 1 AS x, 0 AS place")
+        connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
+        aside = Aside(reason="r", condition="checked.x = 1", rows=1)
+        with pytest.raises(Unwritable, match=r"accepted/t\.parquet cannot be written: .*Make room"):
+            write_split(connection, "t", tmp_path / "t", [aside], folder=tmp_path, order="place")
+
+
+def test_a_rule_that_answers_by_chance_is_said(tmp_path: Path) -> None:
+    changed = document()
+    changed["schema"][1]["quality"] = [
+        {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE random() < 0.5", "mustBe": 0}
+    ]
+    many = "SELECT o.* REPLACE (o.id + 10 * n AS id) FROM orders AS o, range(3000) AS r(n)"
+    files = shop_tables.write(tmp_path / "in", orders=many)
+    with pytest.raises(BadInput, match="a rule of its contract answers differently each time"):
+        run(files, tmp_path / "out", of=parse(changed, origin="shop"))
 
 
 def test_the_same_data_gives_the_same_bytes_and_findings(tmp_path: Path) -> None:
