@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -531,6 +533,26 @@ def test_a_database_that_refuses(postgres_database: str, tmp_path: Path) -> None
             engine=PostgreSQL(url=postgres_database.replace("towpath:", "towpath:wrong")),
         )
     assert not raised.value.temporary
+
+
+def test_options_of_the_address_are_kept_and_rights_are_missed(postgres_database: str, tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    shop_tables.load(files, postgres_database, schema="public")
+    role = f"writer_{uuid.uuid4().hex}"
+    url = sa.make_url(postgres_database).update_query_dict({"options": f"-crole={role} -csearch_path=pg_catalog"})
+    address = url.render_as_string(hide_password=False)
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role}")
+        connection.execute(f"GRANT SELECT ON customers, orders TO {role}")
+    assert run(files, tmp_path / "read", engine=PostgreSQL(url=address)).report.tables["orders"].rows == 9
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(f"REVOKE SELECT ON orders FROM {role}; GRANT INSERT ON orders TO {role}")
+    try:
+        with pytest.raises(Misconfigured, match=r"PostgreSQL at 127\.0\.0\.1 refuses: permission denied for table"):
+            run(files, tmp_path / "out", engine=PostgreSQL(url=address))
+    finally:
+        with psycopg.connect(postgres_database) as connection:
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_a_table_that_the_database_lacks(postgres_database: str, tmp_path: Path) -> None:
