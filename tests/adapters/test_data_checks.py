@@ -573,6 +573,25 @@ def test_great_expectations_itself_ran_every_check(broken: Run) -> None:
     assert {result["expectation_config"]["severity"] for result in results} == {"critical", "warning"}
 
 
+def test_a_check_that_only_the_engine_cannot_run_fails_alone(tmp_path: Path, broken: Run) -> None:
+    changed = document()
+    changed["schema"][1]["quality"].append(
+        # The number of a row in its file is known to our own reading alone.
+        {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE file_row_number > 900", "mustBe": 0}
+    )
+    found = run(shop_tables.write(tmp_path / "in", orders=BROKEN), tmp_path / "out", of=parse(changed, origin="shop"))
+    wrong = [one for one in found.report.findings if one.outcome is Outcome.ERROR]
+    assert [one.code for one in wrong] == ["data.rule"]
+    assert "could not be carried out" in wrong[0].reason
+    assert "file_row_number" in wrong[0].reason
+    assert {one for one in found.report.findings if one not in wrong} == set(broken.report.findings)
+    raw = json.loads(found.report.raw.read_text())["orders"]
+    failed = [one for one in raw["results"] if not one["success"]]
+    assert raw["statistics"]["unsuccessful_expectations"] == len(failed)
+    assert raw["statistics"]["successful_expectations"] == len(raw["results"]) - len(failed) > 0
+    assert raw["success"] is False
+
+
 def test_great_expectations_asks_for_a_table_in_few_queries(tmp_path: Path) -> None:
     asked: list[str] = []
 

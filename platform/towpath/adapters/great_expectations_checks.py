@@ -96,6 +96,7 @@ class GreatExpectationsChecks:
     ) -> tuple[dict[str, Any], dict[int, int], dict[int, str]]:
         """One suite and one validation a table: the engine's results, its counts and what it raised, by check."""
         import great_expectations as gx
+        from great_expectations.validator.validation_statistics import calc_validation_statistics
 
         predicates = Predicates(dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns})
         compiling = SparkCompiler if self.engine.dialect is Dialect.SPARK else Compiler
@@ -119,6 +120,9 @@ class GreatExpectationsChecks:
                 validation.results = [
                     result for suite in alone for result in batch.validate(suite, result_format=_RESULT).results
                 ]
+                statistics = calc_validation_statistics(validation.results)._asdict()
+                validation.success = statistics.pop("success")
+                validation.statistics = statistics
             results += validation.results
             raw[name] = validation.to_json_dict()
         return raw, *counts(results)
