@@ -263,6 +263,30 @@ def test_a_rule_that_does_not_run_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database", ["duckdb", "postgresql"])
+def test_a_rule_may_end_in_a_comment(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
+    changed = document()
+    queries = [
+        "SELECT count(*) FROM {object}\nWHERE note LIKE 'note %' AND id % 5 = 0 -- 100% of them: {never}",
+        "SELECT count(*) FROM {object} WHERE id = (SELECT max(id) FROM {object}) OR id < 2 -- the newest",
+        "SELECT max(id) % 4 FROM {object} -- of all",
+    ]
+    changed["schema"][1]["quality"] = [{"type": "sql", "query": one, "mustBe": 0} for one in queries]
+    files = shop_tables.write(tmp_path / "in")
+    engine: DuckDB | PostgreSQL = DuckDB()
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres_database")
+        shop_tables.load(files, url, schema="public")
+        engine = PostgreSQL(url=url)
+    found = run(files, tmp_path / "out", of=parse(changed, origin="shop"), engine=engine)
+    rules = [one for one in found.report.findings if one.code == "data.rule"]
+    assert sorted((one.outcome.value, one.measured) for one in rules) == [("FAIL", 2), ("FAIL", 2), ("FAIL", 2)], [
+        one.reason for one in rules
+    ]
+    aside = found.report.tables["orders"].quarantine
+    assert query(f"SELECT id FROM '{aside}' ORDER BY id") == [(1,), (2,), (5,), (10,)]
+
+
+@pytest.mark.parametrize("database", ["duckdb", "postgresql"])
 def test_names_that_are_words_of_sql(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
     spelled = {
         **document(),
