@@ -184,6 +184,14 @@ def test_checks_of_whole_tables_bite(
     assert [(one.outcome, pytest.approx(one.measured)) for one in found] == [(outcome, measured)]
 
 
+def test_a_time_beyond_the_calendar_is_measured(tmp_path: Path) -> None:
+    far = "CASE WHEN id = 1 THEN TIMESTAMPTZ '20000-01-01 00:00:00+00' ELSE placed_at END"
+    orders = f"SELECT * REPLACE ({far} AS placed_at) FROM orders"
+    found = run(shop_tables.write(tmp_path / "in", orders=orders), tmp_path / "out")
+    assert "The newest placed_at is after the year 9999" in found.finding("data.freshness", "orders.placed_at").reason
+    assert found.finding("data.range", "orders.placed_at").measured == 1
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
