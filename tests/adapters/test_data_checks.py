@@ -710,8 +710,9 @@ def test_misuse_is_refused(tmp_path: Path) -> None:
         checks.run(files, [contract(), contract()], as_of=AS_OF, folder=tmp_path / "out")
 
 
-def test_the_column_of_reasons_is_kept_free(tmp_path: Path) -> None:
-    taken = "SELECT *, 'x' AS _reasons FROM orders"
+@pytest.mark.parametrize("name", ["_reasons", "_Reasons", "FILE_ROW_NUMBER"])
+def test_the_column_of_reasons_is_kept_free(tmp_path: Path, name: str) -> None:
+    taken = f"SELECT *, 'x' AS {name} FROM orders"
     with pytest.raises(BadInput, match="'_reasons'"):
         run(shop_tables.write(tmp_path / "in", orders=taken), tmp_path / "out")
 

@@ -188,7 +188,8 @@ class Rows:
 
     def _names(self, table: str) -> set[str]:
         return {
-            item[0] for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
+            item[0].lower()  # DuckDB takes no difference in case for another name
+            for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
         }
 
     def _row(self, query: str) -> tuple[Any, ...]:
