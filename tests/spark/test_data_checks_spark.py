@@ -25,7 +25,7 @@ from towpath.core.errors import BadInput, DeclarationError, Misconfigured
 from towpath.core.evidence import Outcome
 from towpath.settings import Settings
 from towpath.wiring import open_checks
-from unit.shop import contract
+from unit.shop import contract, document
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: the extra `spark`")
 
@@ -190,6 +190,19 @@ def test_what_spark_cannot_read_is_said(spark: SparkMaster, tmp_path: Path) -> N
     files = write(tmp_path / "in", 'SELECT uuid() AS "a-key %"')
     with pytest.raises(BadInput, match=r"Spark cannot read table 'order': .*UUID.*Cast that column"):
         GreatExpectationsChecks(engine=Spark(master=spark)).run(files, [named()], as_of=AS_OF, folder=tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+def test_a_rule_without_a_translation_is_an_error_of_its_own(spark: SparkMaster, tmp_path: Path) -> None:
+    changed = document()
+    query = "SELECT list_sum(arg_min(id, id, 3)) FROM {object}"
+    changed["schema"][1]["quality"].append({"type": "sql", "query": query, "mustBe": 6})
+    found = run(shop_tables.write(tmp_path / "in"), tmp_path, engine=Spark(master=spark), of=parse(changed, origin="s"))
+    wrong = [one for one in found.report.findings if one.outcome is not Outcome.PASS]
+    assert [(one.code, one.outcome) for one in wrong] == [("data.rule", Outcome.ERROR)]
+    assert "no translation into Spark's SQL" in wrong[0].reason
 
 
 @pytest.mark.slow

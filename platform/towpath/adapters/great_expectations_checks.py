@@ -103,13 +103,15 @@ class GreatExpectationsChecks:
         compiler = compiling(self.engine, predicates, as_of=as_of)
         raw: dict[str, Any] = {}
         results: list[Any] = []
+        unspoken: dict[int, str] = {}
         for name, found in opened.columns.items():
-            expectations = [
-                expectation
-                for number, check in checks.items()
-                if check.table == name and not seen[number].unasked and not seen[number].fault
-                for expectation in compiler.expectations(number, check, tables[name], found)
-            ]
+            expectations: list[Any] = []
+            for number, check in checks.items():
+                if check.table == name and not seen[number].unasked and not seen[number].fault:
+                    try:
+                        expectations += compiler.expectations(number, check, tables[name], found)
+                    except BadInput as error:
+                        unspoken[number] = str(error)
             batch = opened.batch(name)
             validation = batch.validate(
                 gx.ExpectationSuite(name=name, expectations=expectations), result_format=_RESULT
@@ -125,7 +127,8 @@ class GreatExpectationsChecks:
                 validation.statistics = statistics
             results += validation.results
             raw[name] = validation.to_json_dict()
-        return raw, *counts(results)
+        counted, faults = counts(results)
+        return raw, counted, faults | unspoken
 
     @contextmanager
     def _opened(self, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
