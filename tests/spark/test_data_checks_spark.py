@@ -294,6 +294,36 @@ else:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed: apt install default-jre-headless")
+def test_a_spark_that_has_ended_is_started_again_and_a_users_own_is_left_alone() -> None:
+    code = """
+from pyspark.sql import SparkSession
+from towpath.adapters.spark_session import SparkMaster, spark_session
+master = SparkMaster(address="local[1]")
+mine = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+mine.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+with spark_session(master) as session:
+    assert session.sql("SELECT timestamp_ntz '2024-01-01' = to_timestamp('2024-01-01T00:00:00Z')").first()[0]
+assert SparkSession.getActiveSession() is mine or SparkSession.getActiveSession()._jsparkSession == mine._jsparkSession
+assert mine.conf.get("spark.sql.session.timeZone") == "Asia/Tokyo"
+assert SparkSession.builder.getOrCreate() is mine
+mine._jsc.sc().stop()  # as its cluster does, without a word to Python
+with spark_session(master) as session:
+    assert session.range(3).count() == 3
+again = SparkSession.builder.master("local[1]").getOrCreate()
+assert again.range(3).count() == 3
+again.stop()
+with spark_session(master) as session:
+    assert session.range(3).count() == 3
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
 # --- the setting ------------------------------------------------------------------------------------------------------
 
 
