@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from adapters import shop_tables
+from towpath.adapters import great_expectations_checks, great_expectations_rows
 from towpath.adapters.great_expectations_checks import GreatExpectationsChecks
 from towpath.adapters.great_expectations_engines import DuckDB, PostgreSQL
+from towpath.adapters.great_expectations_rows import Rows
+from towpath.adapters.great_expectations_split import Aside, write_split
 from towpath.core import digest
-from towpath.core.contract import Contract, parse
-from towpath.core.errors import BadInput, Misconfigured, Unreachable
+from towpath.core.checks import Check, Kind
+from towpath.core.contract import Contract, Reference, parse
+from towpath.core.errors import BadInput, Misconfigured, Unreachable, Unwritable
 from towpath.core.evidence import Finding, Outcome, Severity
 from towpath.ports import CheckReport
 from unit.shop import column, contract, document
@@ -178,6 +184,14 @@ def test_checks_of_whole_tables_bite(
     assert [(one.outcome, pytest.approx(one.measured)) for one in found] == [(outcome, measured)]
 
 
+def test_a_time_beyond_the_calendar_is_measured(tmp_path: Path) -> None:
+    far = "CASE WHEN id = 1 THEN TIMESTAMPTZ '20000-01-01 00:00:00+00' ELSE placed_at END"
+    orders = f"SELECT * REPLACE ({far} AS placed_at) FROM orders"
+    found = run(shop_tables.write(tmp_path / "in", orders=orders), tmp_path / "out")
+    assert "The newest placed_at is after the year 9999" in found.finding("data.freshness", "orders.placed_at").reason
+    assert found.finding("data.range", "orders.placed_at").measured == 1
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +271,30 @@ def test_a_rule_that_does_not_run_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database", ["duckdb", "postgresql"])
+def test_a_rule_may_end_in_a_comment(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
+    changed = document()
+    queries = [
+        "SELECT count(*) FROM {object}\nWHERE note LIKE 'note %' AND id % 5 = 0 -- 100% of them: {never}",
+        "SELECT count(*) FROM {object} WHERE id = (SELECT max(id) FROM {object}) OR id < 2 -- the newest",
+        "SELECT max(id) % 4 FROM {object} -- of all",
+    ]
+    changed["schema"][1]["quality"] = [{"type": "sql", "query": one, "mustBe": 0} for one in queries]
+    files = shop_tables.write(tmp_path / "in")
+    engine: DuckDB | PostgreSQL = DuckDB()
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres_database")
+        shop_tables.load(files, url, schema="public")
+        engine = PostgreSQL(url=url)
+    found = run(files, tmp_path / "out", of=parse(changed, origin="shop"), engine=engine)
+    rules = [one for one in found.report.findings if one.code == "data.rule"]
+    assert sorted((one.outcome.value, one.measured) for one in rules) == [("FAIL", 2), ("FAIL", 2), ("FAIL", 2)], [
+        one.reason for one in rules
+    ]
+    aside = found.report.tables["orders"].quarantine
+    assert query(f"SELECT id FROM '{aside}' ORDER BY id") == [(1,), (2,), (5,), (10,)]
+
+
+@pytest.mark.parametrize("database", ["duckdb", "postgresql"])
 def test_names_that_are_words_of_sql(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
     spelled = {
         **document(),
@@ -290,6 +328,22 @@ def test_names_that_are_words_of_sql(request: pytest.FixtureRequest, tmp_path: P
     assert found.finding("data.range", "order.Group").measured == 1
     assert found.finding("data.range", "order.the date").measured == 2
     assert found.report.tables["order"].quarantined == 2
+
+
+def test_a_table_may_have_a_name_that_is_used_inside(tmp_path: Path) -> None:
+    file = tmp_path / "failing.parquet"
+    query(f"COPY (SELECT n // 2 AS id, -n AS copies FROM range(4) AS t(n)) TO '{file}' (FORMAT parquet)")
+    columns = [
+        {"name": "id", "logicalType": "integer", "primaryKey": True},
+        {"name": "copies", "logicalType": "integer", "logicalTypeOptions": {"minimum": -2}},
+    ]
+    for name in ("failing", "copies", "kept", "numbered", "checked"):
+        of = parse(
+            {**document(), "slaProperties": [], "schema": [{"name": name, "properties": columns}]}, origin="inside"
+        )
+        found = run({name: file}, tmp_path / name, of=of)
+        assert found.finding("data.unique", f"{name}.id").measured == 2
+        assert query(f"SELECT id, copies FROM '{found.report.tables[name].quarantine}'") == [(0, -1), (1, -3)]
 
 
 # --- rows set aside ---------------------------------------------------------------------------------------------------
@@ -364,6 +418,53 @@ def test_a_reference_without_tolerance_sets_rows_aside(tmp_path: Path) -> None:
         (11, "data.foreign_key: customer — is not in customers.id"),
         (12, "data.foreign_key: customer — is not in customers.id"),
     ]
+
+
+@pytest.mark.slow
+def test_a_reference_into_a_large_table_keeps_the_order_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other table's keys do not fit into memory, so that DuckDB looks some of them up later than others."""
+    monkeypatch.setattr(great_expectations_rows, "BOUNDED", "SET memory_limit = '80MB'")
+    keys = 3_000_000
+    lost = f"CASE WHEN n % 1000 = 5 THEN {keys} ELSE 0 END"
+    orders = f"SELECT n AS id, (n * 7919) % {keys} + {lost} AS customer FROM range(300000) AS t(n)"
+    customers = f"SELECT n AS id FROM range({keys}) AS t(n)"
+    files = shop_tables.write(tmp_path / "in", orders=orders, customers=customers)
+    reference = Reference(columns=("customer",), table="customers", to=("id",))
+    check = Check(table="orders", kind=Kind.REFERENCE, columns=("customer",), reference=reference, quarantines=True)
+    rows = Rows(files, scratch=tmp_path / "scratch")
+    try:
+        seen = rows.observe({0: check}, contract().tables["orders"])
+        assert seen[0].failing == 300
+        assert [row for row, _ in seen[0].examples] == [6, 1006, 2006]
+        table = rows.split("orders", {0: check}, seen, folder=tmp_path)
+    finally:
+        rows.close()
+    assert (table.rows, table.quarantined) == (299_700, 300)
+    for file in (table.accepted, table.quarantine):
+        assert query(f"SELECT bool_and(id > before) FROM (SELECT id, lag(id) OVER (ORDER BY file_row_number) AS before "
+                     f"FROM read_parquet('{file}', file_row_number = true))") == [(True,)]  # fmt: skip
+
+
+def test_rows_that_cannot_be_written_are_said(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA numbered; CREATE TABLE numbered.t AS SELECT 1 AS x, 0 AS place")
+        connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
+        aside = Aside(reason="r", condition="checked.x = 1", rows=1)
+        with pytest.raises(Unwritable, match=r"accepted/t\.parquet cannot be written: .*Make room"):
+            write_split(connection, "t", tmp_path / "t", [aside], folder=tmp_path, order="place")
+
+
+def test_a_rule_that_answers_by_chance_is_said(tmp_path: Path) -> None:
+    changed = document()
+    changed["schema"][1]["quality"] = [
+        {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE random() < 0.5", "mustBe": 0}
+    ]
+    many = "SELECT o.* REPLACE (o.id + 10 * n AS id) FROM orders AS o, range(3000) AS r(n)"
+    files = shop_tables.write(tmp_path / "in", orders=many)
+    with pytest.raises(BadInput, match="a rule of its contract answers differently each time"):
+        run(files, tmp_path / "out", of=parse(changed, origin="shop"))
 
 
 def test_the_same_data_gives_the_same_bytes_and_findings(tmp_path: Path) -> None:
@@ -466,6 +567,26 @@ def test_a_database_that_refuses(postgres_database: str, tmp_path: Path) -> None
     assert not raised.value.temporary
 
 
+def test_options_of_the_address_are_kept_and_rights_are_missed(postgres_database: str, tmp_path: Path) -> None:
+    files = shop_tables.write(tmp_path / "in")
+    shop_tables.load(files, postgres_database, schema="public")
+    role = f"writer_{uuid.uuid4().hex}"
+    url = sa.make_url(postgres_database).update_query_dict({"options": f"-crole={role} -csearch_path=pg_catalog"})
+    address = url.render_as_string(hide_password=False)
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role}")
+        connection.execute(f"GRANT SELECT ON customers, orders TO {role}")
+    assert run(files, tmp_path / "read", engine=PostgreSQL(url=address)).report.tables["orders"].rows == 9
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(f"REVOKE SELECT ON orders FROM {role}; GRANT INSERT ON orders TO {role}")
+    try:
+        with pytest.raises(Misconfigured, match=r"PostgreSQL at 127\.0\.0\.1 refuses: permission denied for table"):
+            run(files, tmp_path / "out", engine=PostgreSQL(url=address))
+    finally:
+        with psycopg.connect(postgres_database) as connection:
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 def test_a_table_that_the_database_lacks(postgres_database: str, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="has no table 'customers'"):
         run(shop_tables.write(tmp_path / "in"), tmp_path / "out", engine=PostgreSQL(url=postgres_database))
@@ -484,6 +605,25 @@ def test_great_expectations_itself_ran_every_check(broken: Run) -> None:
     assert {result["expectation_config"]["severity"] for result in results} == {"critical", "warning"}
 
 
+def test_a_check_that_only_the_engine_cannot_run_fails_alone(tmp_path: Path, broken: Run) -> None:
+    changed = document()
+    changed["schema"][1]["quality"].append(
+        # The number of a row in its file is known to our own reading alone.
+        {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE file_row_number > 900", "mustBe": 0}
+    )
+    found = run(shop_tables.write(tmp_path / "in", orders=BROKEN), tmp_path / "out", of=parse(changed, origin="shop"))
+    wrong = [one for one in found.report.findings if one.outcome is Outcome.ERROR]
+    assert [one.code for one in wrong] == ["data.rule"]
+    assert "could not be carried out" in wrong[0].reason
+    assert "file_row_number" in wrong[0].reason
+    assert {one for one in found.report.findings if one not in wrong} == set(broken.report.findings)
+    raw = json.loads(found.report.raw.read_text())["orders"]
+    failed = [one for one in raw["results"] if not one["success"]]
+    assert raw["statistics"]["unsuccessful_expectations"] == len(failed)
+    assert raw["statistics"]["successful_expectations"] == len(raw["results"]) - len(failed) > 0
+    assert raw["success"] is False
+
+
 def test_great_expectations_asks_for_a_table_in_few_queries(tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -498,6 +638,31 @@ def test_great_expectations_asks_for_a_table_in_few_queries(tmp_path: Path) -> N
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
     counting = [one for one in asked if "orders_rows_" in one and ("count(" in one.lower() or "sum(" in one.lower())]
     assert 1 <= len(counting) <= 3, "29 checks of two tables are not 29 queries"
+
+
+def test_two_databases_never_share_a_folder_for_what_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB numbers its temporary files from 0 in each database: in one folder they would be written over."""
+    folders: dict[str, Path] = {}
+
+    class Told(Rows):
+        def __init__(self, tables: Mapping[str, Path], *, scratch: Path) -> None:
+            super().__init__(tables, scratch=scratch)
+            (found,) = self._connection.execute("SELECT current_setting('temp_directory')").fetchall()
+            folders["rows"] = Path(found[0])
+
+    class Elsewhere(DuckDB):
+        def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> Any:
+            folders["engine"] = scratch
+            return super().opened(context, tables, scratch=scratch)
+
+    monkeypatch.setattr(great_expectations_checks, "Rows", Told)
+    run(shop_tables.write(tmp_path / "in"), tmp_path / "out", engine=Elsewhere())
+    assert folders["rows"] != folders["engine"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "accepted", "quarantine", "checks.html", "great_expectations.json",
+    }  # fmt: skip
 
 
 def test_the_page_is_readable_on_its_own(broken: Run) -> None:
@@ -545,8 +710,9 @@ def test_misuse_is_refused(tmp_path: Path) -> None:
         checks.run(files, [contract(), contract()], as_of=AS_OF, folder=tmp_path / "out")
 
 
-def test_the_column_of_reasons_is_kept_free(tmp_path: Path) -> None:
-    taken = "SELECT *, 'x' AS _reasons FROM orders"
+@pytest.mark.parametrize("name", ["_reasons", "_Reasons", "FILE_ROW_NUMBER"])
+def test_the_column_of_reasons_is_kept_free(tmp_path: Path, name: str) -> None:
+    taken = f"SELECT *, 'x' AS {name} FROM orders"
     with pytest.raises(BadInput, match="'_reasons'"):
         run(shop_tables.write(tmp_path / "in", orders=taken), tmp_path / "out")
 

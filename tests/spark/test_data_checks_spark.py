@@ -25,7 +25,7 @@ from towpath.core.errors import BadInput, DeclarationError, Misconfigured
 from towpath.core.evidence import Outcome
 from towpath.settings import Settings
 from towpath.wiring import open_checks
-from unit.shop import contract
+from unit.shop import contract, document
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: the extra `spark`")
 
@@ -195,6 +195,19 @@ def test_what_spark_cannot_read_is_said(spark: SparkMaster, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.timeout(900)
+def test_a_rule_without_a_translation_is_an_error_of_its_own(spark: SparkMaster, tmp_path: Path) -> None:
+    changed = document()
+    query = "SELECT list_sum(arg_min(id, id, 3)) FROM {object}"
+    changed["schema"][1]["quality"].append({"type": "sql", "query": query, "mustBe": 6})
+    found = run(shop_tables.write(tmp_path / "in"), tmp_path, engine=Spark(master=spark), of=parse(changed, origin="s"))
+    wrong = [one for one in found.report.findings if one.outcome is not Outcome.PASS]
+    assert [(one.code, one.outcome) for one in wrong] == [("data.rule", Outcome.ERROR)]
+    assert "no translation into Spark's SQL" in wrong[0].reason
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
 def test_great_expectations_itself_asked_spark(spark: SparkMaster, tmp_path: Path) -> None:
     """Other rows under Great Expectations than under our own reading: it is its count that disagrees."""
     files = shop_tables.write(tmp_path / "in")
@@ -279,6 +292,36 @@ else:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed: apt install default-jre-headless")
+def test_a_spark_that_has_ended_is_started_again_and_a_users_own_is_left_alone() -> None:
+    code = """
+from pyspark.sql import SparkSession
+from towpath.adapters.spark_session import SparkMaster, spark_session
+master = SparkMaster(address="local[1]")
+mine = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+mine.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+with spark_session(master) as session:
+    assert session.sql("SELECT timestamp_ntz '2024-01-01' = to_timestamp('2024-01-01T00:00:00Z')").first()[0]
+assert SparkSession.getActiveSession() is mine or SparkSession.getActiveSession()._jsparkSession == mine._jsparkSession
+assert mine.conf.get("spark.sql.session.timeZone") == "Asia/Tokyo"
+assert SparkSession.builder.getOrCreate() is mine
+mine._jsc.sc().stop()  # as its cluster does, without a word to Python
+with spark_session(master) as session:
+    assert session.range(3).count() == 3
+again = SparkSession.builder.master("local[1]").getOrCreate()
+assert again.range(3).count() == 3
+again.stop()
+with spark_session(master) as session:
+    assert session.range(3).count() == 3
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 # --- the setting ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,11 @@ class DuckDBExecutionEngine(NamedRows):
     def get_connection(self) -> Iterator[Any]:
         if not self._connection:
             self._connection = self.engine.connect()
-        yield self._connection
+        try:
+            yield self._connection
+        except Exception:
+            self._connection.rollback()  # else DuckDB refuses every query behind the one that failed
+            raise
 
 
 class DuckDBDatasource(SQLDatasource):  # type: ignore[misc]

@@ -148,13 +148,16 @@ class PostgreSQL:
     def opened(self, context: Any, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
         del scratch  # a server has its own
         path = re.sub(r"([\\ ])", r"\\\1", quoted(self.schema))
-        url = sa.make_url(self.url).update_query_dict({"options": f"-csearch_path={path} -ctimezone=UTC"})
+        # Behind those of the address, which may name a role or a time limit: the last word counts.
+        url = sa.make_url(self.url)
+        options = (*url.normalized_query.get("options", ()), f"-csearch_path={path} -ctimezone=UTC")
+        url = url.update_query_dict({"options": " ".join(options)})
         address = url.render_as_string(hide_password=False)
         engine = sa.create_engine(url)
         try:
             with engine.connect() as connection:
                 columns = _columns(self, connection, tables)
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
             raise _unavailable(url, error) from error
         finally:
             engine.dispose()
@@ -199,12 +202,13 @@ def _found(engine: Engine, name: str, native: str, empty: bool) -> Found:
     return Found(name=name, kind=kind, native=native.lower(), zoned=zoned, empty=empty)
 
 
-def _unavailable(url: sa.URL, error: sa.exc.OperationalError) -> TowpathError:
+def _unavailable(url: sa.URL, error: sa.exc.DBAPIError) -> TowpathError:
     """The error of a database that cannot be read: it refuses what was configured, or it does not answer."""
     said = str(error.orig).strip().splitlines()[0]
     shown = url.difference_update_query(["options"]).render_as_string(hide_password=True)
     where = f"PostgreSQL at {url.host or 'this machine'}"
-    if re.search(r"authentication failed|no password supplied|does not exist|not permitted|pg_hba", said):
+    refused = re.search(r"authentication failed|no password supplied|does not exist|not permitted|pg_hba", said)
+    if refused or not isinstance(error, sa.exc.OperationalError):
         return Misconfigured(f"{where} refuses: {said}", value=shown, hint="Mend the address or the role's rights.")
     return Unreachable(
         f"{where} does not answer: {said}",

@@ -34,7 +34,8 @@ class Rows:
         self.predicates = Predicates(dialect=Dialect.DUCKDB, relations={name: quoted(name) for name in tables})
         self._connection = duckdb.connect()
         self._connection.execute(f"SET temp_directory = {literal(str(scratch))}; SET TimeZone = 'UTC'; {BOUNDED}")
-        self._connection.execute("CREATE SCHEMA numbered")
+        # Tables of ours stand where no table of a contract can have their name.
+        self._connection.execute("CREATE SCHEMA numbered; CREATE SCHEMA kept")
         for name, file in tables.items():
             path = literal(str(file))
             self._connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet({path})")
@@ -45,7 +46,7 @@ class Rows:
                 )
             numbered = f"SELECT * FROM read_parquet({path}, file_row_number = true)"
             self._connection.execute(f"CREATE VIEW numbered.{quoted(name)} AS {numbered}")
-        self._connection.execute('CREATE TABLE failing ("check" INTEGER, "row" BIGINT)')
+        self._connection.execute('CREATE TABLE kept.failing ("check" INTEGER, "row" BIGINT)')
 
     def close(self) -> None:
         self._connection.close()
@@ -72,7 +73,7 @@ class Rows:
         asides = [
             Aside(
                 reason=f"{check.code}: {', '.join(check.columns) or check.table} — {breach(check)}",
-                condition=self.predicates.fails(check) if self.predicates.in_one_pass(check) else self._kept(number),
+                condition=self.predicates.fails(check) if self._of_itself(check) else self._kept(number),
                 rows=seen[number].failing,
             )
             for number, check in checks.items()
@@ -109,7 +110,7 @@ class Rows:
                 found[number] = replace(seen, value=self._one_thread(self.predicates.rule(check)))
             elif check.kind is Kind.UNIQUE:
                 found[number] = self._unique(number, check, table, seen)
-            elif check.kind in OF_ROWS and not self.predicates.in_one_pass(check):
+            elif check.kind in OF_ROWS and not self._of_itself(check) and answer != 0:
                 fails = f"numbered.{quoted(check.table)} AS checked WHERE {self.predicates.fails(check)}"
                 found[number] = self._joined(number, check, table, seen, fails)
             elif check.kind in OF_ROWS and answer:
@@ -117,6 +118,11 @@ class Rows:
             else:
                 found[number] = seen
         return found
+
+    def _of_itself(self, check: Check) -> bool:
+        """Whether a row's own values decide. A look into another table may go to disk, and then no longer keeps the
+        order of the file: rows that it finds are known by their place."""
+        return check.kind is not Kind.REFERENCE and self.predicates.in_one_pass(check)
 
     def _looked_at(self, check: Check) -> str:
         """The aggregate of the rows that a check looks at: those with a value, where it needs one."""
@@ -133,18 +139,21 @@ class Rows:
         return self.predicates.failing(check) if check.kind in OF_ROWS and self.predicates.in_one_pass(check) else ""
 
     def _unique(self, number: int, check: Check, table: Table, seen: Observed) -> Observed:
-        copies = f"copies_{number}"
         relations = {check.table: f"numbered.{quoted(check.table)}"}
         numbered = Predicates(dialect=Dialect.DUCKDB, relations=relations)
-        self._connection.execute(f"CREATE OR REPLACE TABLE {copies} AS {numbered.copies(check, order=_ROW)}")
-        sharing, failing = self._row(f"SELECT coalesce(sum({COPIES}), 0), coalesce(sum({COPIES} - 1), 0) FROM {copies}")
-        seen = replace(seen, failing=int(failing), sharing=int(sharing))
-        if failing:
-            same = " AND ".join(f"{copies}.{quoted(name)} = {column(name)}" for name in check.columns)
-            rows = f"numbered.{quoted(check.table)} AS checked JOIN {copies} ON {same}"
-            seen = self._joined(number, check, table, seen, f"{rows} WHERE {column(_ROW)} > {copies}.{EARLIEST}")
-        self._connection.execute(f"DROP TABLE {copies}")
-        return seen
+        try:
+            self._connection.execute(f"CREATE TABLE kept.copies AS {numbered.copies(check, order=_ROW)}")
+            sharing, failing = self._row(
+                f"SELECT coalesce(sum({COPIES}), 0), coalesce(sum({COPIES} - 1), 0) FROM kept.copies"
+            )
+            seen = replace(seen, failing=int(failing), sharing=int(sharing))
+            if failing:
+                same = " AND ".join(f"copies.{quoted(name)} = {column(name)}" for name in check.columns)
+                rows = f"numbered.{quoted(check.table)} AS checked JOIN kept.copies AS copies ON {same}"
+                seen = self._joined(number, check, table, seen, f"{rows} WHERE {column(_ROW)} > copies.{EARLIEST}")
+            return seen
+        finally:
+            self._connection.execute("DROP TABLE IF EXISTS kept.copies")
 
     def _joined(self, number: int, check: Check, table: Table, seen: Observed, rows: str) -> Observed:
         """Of a check that other rows decide: its failing `rows`, which are kept when they are to be set aside."""
@@ -153,12 +162,12 @@ class Rows:
             f"SELECT count(*), min({column(_ROW)}, {_SHOWN}), arg_min({value}, {column(_ROW)}, {_SHOWN}) FROM {rows}"
         )
         if failing and check.quarantines:
-            self._connection.execute(f"INSERT INTO failing SELECT {number}, {column(_ROW)} FROM {rows}")
+            self._connection.execute(f"INSERT INTO kept.failing SELECT {number}, {column(_ROW)} FROM {rows}")
         examples = tuple((row + 1, str(value)) for row, value in zip(first or (), values or (), strict=True))
         return replace(seen, failing=failing, examples=examples)
 
     def _kept(self, number: int) -> str:
-        return f'{column(_ROW)} IN (SELECT "row" FROM failing WHERE "check" = {number})'
+        return f'{column(_ROW)} IN (SELECT "row" FROM kept.failing WHERE "check" = {number})'
 
     def _first(self, check: Check, table: Table) -> tuple[tuple[int, str], ...]:
         """The first failing rows and their values; looking ends with them, as DuckDB keeps the order of the file."""
@@ -179,7 +188,8 @@ class Rows:
 
     def _names(self, table: str) -> set[str]:
         return {
-            item[0] for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
+            item[0].lower()  # DuckDB takes no difference in case for another name
+            for item in self._connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description or []
         }
 
     def _row(self, query: str) -> tuple[Any, ...]:

@@ -8,13 +8,17 @@ from typing import Any
 from towpath.adapters.great_expectations_spark import UNSIGNED, ZONED
 from towpath.adapters.great_expectations_suite import Compiler
 from towpath.core.checks_schema import Found
+from towpath.core.errors import BadInput
 from towpath.core.promises import Column, LogicalType, Table
 
 _WIDER = {LogicalType.NUMBER: (LogicalType.INTEGER,), LogicalType.TIMESTAMP: (LogicalType.DATE,)}
 
 
 class SparkCompiler(Compiler):
-    """Compiles checks for Spark, which has no catalogue of columns to ask and writes SQL its own way."""
+    """Compiles checks for Spark, which has no catalogue of columns to ask and writes SQL its own way.
+
+    Raises `BadInput` for a rule that cannot be translated.
+    """
 
     def _columns(self, table: Table, found: Mapping[str, Found]) -> list[Any]:
         from towpath.adapters.great_expectations_spark_expectations import ExpectColumnsAsPromised
@@ -40,7 +44,13 @@ class SparkCompiler(Compiler):
 
         from towpath.adapters.great_expectations_spark_expectations import ExpectNoRows
 
-        spoken = sqlglot.transpile(query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)[0]
+        try:
+            (spoken,) = sqlglot.transpile(
+                query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE
+            )
+        except sqlglot.errors.SqlglotError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BadInput(f"There is no translation into Spark's SQL: {reason}", value=query) from error
         escaped = spoken.replace("{", "{{").replace("}", "}}")
         # The relation is named in full; Great Expectations wants its placeholder somewhere in the text.
         return ExpectNoRows(unexpected_rows_query=f"{escaped} /* {{batch}} */")

@@ -10,12 +10,13 @@ from pathlib import Path
 import duckdb
 
 from towpath.core.checks_sql import ROW, column, literal, quoted
+from towpath.core.errors import BadInput, Unwritable
 from towpath.ports import TableChecked
 
 REASONS = "_reasons"
 # One thread, fixed group size, no statistics of the run: the same rows give the same bytes.
 _WRITE = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
-# A join of more rows than this may go to disk, and then no longer keeps the order of the file.
+# A look-up among more rows than this may go to disk, and then no longer keeps the order of the file.
 _STREAMED = 2_000_000
 
 
@@ -40,7 +41,8 @@ def write_split(
     """Write `accepted/TABLE.parquet` and, when rows are set aside, `quarantine/TABLE.parquet` under `folder`.
 
     Rows keep their order by the column `order` of `numbered.TABLE`, which is not written. Where no row is set aside the
-    source file is copied.
+    source file is copied. Raises `Unwritable` where memory or disk do not suffice, and `BadInput` where the rows are
+    not those that were counted before.
     """
     accepted, quarantine = (folder / kind / f"{table}.parquet" for kind in ("accepted", "quarantine"))
     for file in (accepted, quarantine):
@@ -63,15 +65,29 @@ def write_split(
         quarantine=quarantine,
         quarantined=_rows_of(connection, quarantine),
     )
-    before, given = _rows_of(connection, source), _sum(connection, f"len({REASONS})", quarantine)
-    assert checked.rows + checked.quarantined == before, f"{table}: {checked} written of {before} rows"
-    assert given == sum(one.rows for one in asides), f"{table}: {given} reasons written"
+    counted = (_rows_of(connection, source), sum(one.rows for one in asides))
+    written = (checked.rows + checked.quarantined, _sum(connection, f"len({REASONS})", quarantine))
+    if written != counted:
+        raise BadInput(
+            f"Table {table!r} was split into {written[0]:,} rows with {written[1]:,} reasons to set them aside, of "
+            f"{counted[0]:,} rows with {counted[1]:,}.",
+            value=str(source),
+            hint="See whether a rule of its contract answers differently each time it is asked (random, the time of "
+            "day), and whether the file was changed meanwhile.",
+        )
     return checked
 
 
 def _write(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:
     connection.execute("SET threads = 1")
-    connection.execute(f"COPY ({query}) TO {literal(str(file))} {_WRITE}")
+    try:
+        connection.execute(f"COPY ({query}) TO {literal(str(file))} {_WRITE}")
+    except duckdb.Error as error:
+        raise Unwritable(
+            f"{file} cannot be written: {str(error).strip().splitlines()[0]}",
+            value=str(file),
+            hint="Make room in memory and on the disk of that folder, then run it again.",
+        ) from error
     connection.execute("RESET threads")
 
 

@@ -78,6 +78,9 @@ def spark_session(master: SparkMaster) -> Iterator[Any]:
             f"Spark is asked for, and pyspark is not installed: {error}.", value=master.address, hint=f"{_INSTALL}."
         ) from error
     running = SparkContext._active_spark_context
+    if running is not None and running._jsc.sc().isStopped():
+        running.stop()  # by its cluster or its driver: Python has not heard of it
+        running = None
     context = running or _started(master)
     try:
         session = SparkSession(context).newSession()

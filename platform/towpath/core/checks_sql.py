@@ -116,8 +116,11 @@ class Predicates:
 
 
 def filled(query: str, *, relation: str, column: str | None) -> str:
-    """The standard's placeholders replaced: `{object}` the table, `{property}` the column, with `$` or without."""
-    found = re.sub(r"\$?\{(?:object|table)\}", lambda _: relation, query)
+    """The standard's placeholders replaced: `{object}` the table, `{property}` the column, with `$` or without.
+
+    A line ends behind it, for what follows is not to be part of a comment.
+    """
+    found = re.sub(r"\$?\{(?:object|table)\}", lambda _: relation, query) + ("\n" if "--" in query else "")
     return re.sub(r"\$?\{(?:property|column)\}", lambda _: quoted(column), found) if column else found
 
 

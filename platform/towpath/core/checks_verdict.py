@@ -12,6 +12,7 @@ from towpath.core.gates import GATES
 from towpath.core.promises import Unit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _CODES = list(GATES)
 
 
@@ -170,17 +171,23 @@ def _fresh(check: Check, seen: Observed, as_of: datetime) -> Finding:
     column = check.columns[0]
     if seen.value is None:
         return _finding(check, Outcome.INCONCLUSIVE, seen, f"No row has a {column}, so the age of the data is unknown.")
-    newest = _EPOCH + timedelta(microseconds=seen.value)
-    age = (as_of - newest).total_seconds() / 3600
+    age = ((as_of - _EPOCH) / _MICROSECOND - seen.value) / 3.6e9
     holds = check.bound.holds(age)
     if (seen.counted == 0) is not holds:
         return _disagree(check, seen, f"{age:.2f} hours")
     distance = f"{_hours(age)} before" if age >= 0 else f"{_hours(-age)} after"
     reason = (
-        f"The newest {column} is {newest:%Y-%m-%d %H:%M} UTC, {distance} the as-of time "
+        f"The newest {column} is {_time(seen.value)}, {distance} the as-of time "
         f"({as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC); the contract asks for at most {_hours(check.bound.values[0])}."
     )
     return _finding(check, _passes(holds), seen, reason, measured=round(age, 2), unit="hours")
+
+
+def _time(microseconds: float) -> str:
+    try:
+        return f"{_EPOCH + timedelta(microseconds=microseconds):%Y-%m-%d %H:%M} UTC"
+    except OverflowError:  # a database's calendar is longer than Python's
+        return f"{'before the year 1' if microseconds < 0 else 'after the year 9999'}"
 
 
 def _hours(hours: float) -> str:
