@@ -682,6 +682,11 @@ def test_entity_rows_that_cannot_be_joined(tmp_path: Path) -> None:
         ("SELECT 1 AS id", "need one time column"),
         ("SELECT now() AS event_timestamp", r"lack the join keys \['id'\]"),
         ("rows.parquet", "(?s)SQL of the entity rows cannot be run.*SELECT"),
+        ("", "SQL of the entity rows cannot be run: it is nothing"),
+        ("SET threads = 1", "cannot be run: it is SET, not one SELECT"),
+        (f"COPY (SELECT 1) TO '{tmp_path}/written.csv'", "cannot be run: it is COPY"),
+        ("SELECT 1 AS id, now() AS event_timestamp; SELECT 2", "cannot be run: it is SELECT, SELECT"),
+        ("SELECT 1 AS id, 2 AS id, now() AS event_timestamp", r"cannot be run: it gives the columns \['id'\] more"),
         ("SELECT * FROM 'nowhere.parquet'", "SQL of the entity rows cannot be run.*No files found"),
         (None, "type NoneType.*Valid: pandas.DataFrame, str"),
         (good.drop(columns="id"), r"lack the join keys \['id'\]"),
@@ -695,6 +700,7 @@ def test_entity_rows_that_cannot_be_joined(tmp_path: Path) -> None:
     for entity_df, message in refused:
         with pytest.raises(BadInput, match=message):
             store.get_historical_features(entity_df, ["simple:value"]).to_arrow()
+    assert not (tmp_path / "written.csv").exists()
 
 
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:

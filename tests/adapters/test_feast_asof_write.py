@@ -3,6 +3,7 @@
 # ruff: noqa: E402  Feast is silenced before it is imported
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from adapters.feast_asof_repo import entity, frame, minute, open_store, source, 
 from towpath.adapters import feast_asof_sql as sql
 from towpath.adapters.feast_asof import AsofOfflineStore
 from towpath.adapters.feast_asof_query import Limits, Query
+from towpath.adapters.feast_asof_write import whole_folder
 from towpath.core.errors import BadInput, DeclarationError, NotFound
 
 pytestmark = [
@@ -154,6 +156,51 @@ def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
         list(pool.map(write, range(40)))
     values = pq.read_table(tmp_path / "rows.parquet")["value"].to_pylist()
     assert sorted(values) == sorted(["first 1", "first 2", *map(str, range(40))])
+
+
+def test_a_column_that_was_added_to_the_files_is_taken_from_then_on(tmp_path: Path) -> None:
+    store = _store(tmp_path, single=False)
+    seen = store.get_feature_view("seen")
+    old = pa.Table.from_pandas(rows((1, 1, 1, "x")), preserve_index=False)
+    AsofOfflineStore.offline_write_batch(store.config, seen, old, None)
+    file = tmp_path / "rows" / "z-last-of-all.parquet"
+    stored = pq.read_table(file)
+    pq.write_table(stored.append_column("more", pa.array([1, 2])), file)
+    AsofOfflineStore.offline_write_batch(store.config, seen, old.append_column("more", pa.array([3])), None)
+    assert _answers(store, minute(2)) == ["x", "first 2"]
+    with pytest.raises(BadInput, match=r"missing \['more'\]"):
+        AsofOfflineStore.offline_write_batch(store.config, seen, old, None)
+
+
+def test_a_file_is_on_disk_before_it_takes_the_old_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a machine that stops in between has lost the rows of before too."""
+    store = _store(tmp_path, single=True)
+    happened: list[str] = []
+    flush, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (happened.append("flushed"), flush(file)))
+    monkeypatch.setattr(Path, "replace", lambda file, to: (happened.append("replaced"), replace(file, to)))
+    table = pa.Table.from_pandas(rows((1, 1, 1, "x")), preserve_index=False)
+    AsofOfflineStore.offline_write_batch(store.config, store.get_feature_view("seen"), table, None)
+    assert happened == ["flushed", "replaced"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "set"
+    target.mkdir()
+    (target / "old.parquet").write_text("old")
+    rename = Path.rename
+
+    def fails(file: Path, to: Path) -> Path:
+        if to == target and (file / "new.parquet").exists():
+            raise OSError("no")
+        return rename(file, to)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="no"), whole_folder(target) as folder:
+        (folder / "new.parquet").write_text("new")
+    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")] == ["set", "set/old.parquet"]
 
 
 @pytest.mark.parametrize("as_path", [True, False])

@@ -168,6 +168,24 @@ def test_pulled_rows_are_those_of_duckdb(spark: SparkMaster, tmp_path: Path, lat
         assert found[0]
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+def test_keys_out_of_range_and_a_folder_that_evolved(spark: SparkMaster, tmp_path: Path) -> None:
+    """A key that the stored type cannot hold has no row; a file of before a column was added reads as null there."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    times = pa.array([minute(0)], pa.timestamp("ns", "UTC"))
+    before = pa.table({"id": pa.array([1], pa.int32()), "event": times, "created": times})
+    pq.write_table(before, folder / "a.parquet")
+    after = before.set_column(0, "id", pa.array([2], pa.int32())).append_column("value", pa.array(["new"]))
+    pq.write_table(after, folder / "b.parquet")
+    key = entity("id")
+    wanted = asked([1, 2, 2**40, -(2**62)], [minute(5)])
+    found = alike(tmp_path, [key, view("evolved", [key], source(folder))], wanted, ["evolved:value"])
+    assert set(found["value"].dropna()) == {"new"}
+
+
 # --- the port ---------------------------------------------------------------------------------------------------------
 
 

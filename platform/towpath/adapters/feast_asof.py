@@ -12,11 +12,14 @@ Named in `feature_store.yaml` like any store of Feast's own::
       threads: 2
 
 It reads `FileSource`s of Parquet, one local file or a folder, and adds rows to them. The entity rows come as a pandas
-DataFrame, or as SQL that DuckDB runs, and keep their order, their columns and their duplicates; features follow in the
-order they were asked for. A row counts for an entity row at time `t` if its event timestamp is at most `t`, not older
-than the view's TTL (an age of exactly the TTL counts), and, with `as_known_at`, its created timestamp is at most `t`.
-The newest event wins, then the newest created, then the row that stands last in the files. Times without zone are UTC.
-A null key matches nothing. A saved dataset is written as it is joined, and need not fit into memory.
+DataFrame, or as one SELECT that DuckDB runs: it can read every file that this process can, so an offline server of
+Feast's over this store opens them to its clients. The rows keep their order, their columns and their duplicates;
+features follow in the order they were asked for.
+
+A row counts for an entity row at time `t` if its event timestamp is at most `t`, not older than the view's TTL (an age
+of exactly the TTL counts), and, with `as_known_at`, its created timestamp is at most `t`. The newest event wins, then
+the newest created, then the row that stands last in the files. Times without zone are UTC. A null key matches nothing.
+A saved dataset is written as it is joined: the entity rows must fit into memory, their features need not.
 
 Late rows reach the online store by `materialize-incremental` too, if `pull_latest_features: true` stands under
 `materialization` in `feature_store.yaml`: see `pull_latest_from_table_or_query`.

@@ -75,8 +75,17 @@ def read_entity_rows(entity_df: pd.DataFrame | str | None, keys: Sequence[str], 
 
 
 def _of_sql(text: str, limits: Limits) -> pa.Table:
+    """What one SELECT gives. It can read what this process can; nothing else that SQL can do is done."""
     try:
-        return Query(text=text, limits=limits).run()
+        with duckdb.connect() as parser:
+            kinds = [statement.type for statement in parser.extract_statements(text)]
+        if kinds != [duckdb.StatementType.SELECT]:
+            raise BadInput(f"it is {', '.join(kind.name for kind in kinds) or 'nothing'}, not one SELECT.")
+        table = Query(text=text, limits=limits).run()
+        twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+        if twice:
+            raise BadInput(f"it gives the columns {twice} more than once.")
+        return table
     except (duckdb.Error, BadInput) as error:
         raise BadInput(
             f"The SQL of the entity rows cannot be run: {error}",

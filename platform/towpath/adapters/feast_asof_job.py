@@ -93,7 +93,8 @@ class AsofRetrievalJob(RetrievalJob):  # type: ignore[misc]
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
         """Write the result as Parquet, whole or not at all: one file, or a folder with one file in it.
 
-        It goes there batch by batch and need not fit into memory, unless there are on-demand feature views.
+        It goes there batch by batch: the features need not fit into memory, as the entity rows must, unless there are
+        on-demand feature views.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise BadInput(

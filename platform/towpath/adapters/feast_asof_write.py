@@ -7,6 +7,7 @@ by batch, and then replaced; writers of one file wait for each other.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,14 +33,12 @@ def append_rows(source: FileSource, table: pa.Table, *, view: str, repo_path: Pa
     Raises `BadInput` for rows that do not fit the source, `NotFound` and `DeclarationError` for the source.
     """
     files = files_of(source, repo_path)
-    # the last file: those that were written through here have one schema, and one that evolved has the newest
-    schema = pq.read_schema(files[-1]).remove_metadata()
-    rows = _as_stored(table, schema, source, view)
+    rows = _as_stored(table, _newest_schema(files), source, view)
     path = local_path(source.path, repo_path)
     if path.is_file():
         _rewrite(path, rows)
     else:
-        _write_part(path, schema, rows.to_batches())
+        _write_part(path, rows.schema, rows.to_batches())
 
 
 def append_log(destination: FileLoggingDestination, data: pa.Table | Path, *, repo_path: Path | None) -> None:
@@ -62,6 +61,8 @@ def whole_file(target: Path) -> Iterator[Path]:
     unfinished = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         yield unfinished
+        with unfinished.open("rb") as stream:
+            os.fsync(stream.fileno())  # or a machine that stops may leave an empty file in the old one's place
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -77,7 +78,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             before = target.with_name(f"{unfinished.name}.before")
             target.rename(before)
-            unfinished.rename(target)
+            try:
+                unfinished.rename(target)
+            except OSError:
+                before.rename(target)
+                raise
             shutil.rmtree(before) if before.is_dir() else before.unlink()
         else:
             unfinished.rename(target)
@@ -105,6 +110,13 @@ def _rewrite(path: Path, rows: pa.Table) -> None:
             for batch in stored.iter_batches(batch_size=_BATCH_ROWS):
                 writer.write_batch(batch)
             writer.write_table(rows.cast(stored.schema_arrow))
+
+
+def _newest_schema(files: Sequence[str]) -> pa.Schema:
+    """That of the last file, unless the files beside those written through here have more columns by now."""
+    others = [file for file in files if not Path(file).name.startswith(PUSHED)]
+    last, *other = [pq.read_schema(file).remove_metadata() for file in (files[-1], *others[-1:])]
+    return other[0] if other and set(last.names) < set(other[0].names) else last
 
 
 def _as_stored(table: pa.Table, schema: pa.Schema, source: FileSource, view: str) -> pa.Table:

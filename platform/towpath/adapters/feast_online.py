@@ -16,6 +16,8 @@ Towpath opens repositories of `type: sqlite` and `type: redis` with these. For F
 from __future__ import annotations
 
 import sqlite3
+import struct
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -37,6 +39,7 @@ _AT_ONCE = 500  # keys of one statement
 _NO_ENTITY = EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[Value(string_val=DUMMY_ENTITY_VAL)])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEGINNING = -(2**63)
+_AGE = struct.Struct("<qq")
 # Feast's own columns hold whole seconds
 _AGES = (
     "CREATE TABLE IF NOT EXISTS towpath_ages "
@@ -77,10 +80,19 @@ def guarded(options: Any) -> Any:
 class SqliteOnlineStore(sqlite.SqliteOnlineStore):  # type: ignore[misc]
     """Feast's store; rows that are older than what is there are left out."""
 
+    def __init__(self) -> None:
+        self._writing = threading.Lock()  # Feast's server pushes from many threads over one connection
+
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Progress
     ) -> None:
         """Write what is newer. What is there is read and written in one transaction."""
+        with self._writing:
+            self._write(config, table, data)
+        if progress:
+            progress(len(data))
+
+    def _write(self, config: RepoConfig, table: FeatureView, data: Sequence[Row]) -> None:
         name = sqlite._table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
         version = config.entity_key_serialization_version
         keyed = [
@@ -97,8 +109,6 @@ class SqliteOnlineStore(sqlite.SqliteOnlineStore):  # type: ignore[misc]
         except BaseException:
             connection.rollback()
             raise
-        if progress:
-            progress(len(data))
 
 
 class RedisOnlineStore(redis.RedisOnlineStore):  # type: ignore[misc]
@@ -111,7 +121,7 @@ class RedisOnlineStore(redis.RedisOnlineStore):  # type: ignore[misc]
         options = config.online_store
         client = self._get_client(options)
         view = compute_versioned_name(table, config.registry.enable_online_feature_view_versioning)
-        event_field, created_field = f"_ts:{view}", f"_created:{view}"
+        event_field, age_field = f"_ts:{view}", f"_age:{view}"
         version = config.entity_key_serialization_version
         keyed = [
             (_redis_key(config.project, row[0], entity_key_serialization_version=version), row)
@@ -119,16 +129,15 @@ class RedisOnlineStore(redis.RedisOnlineStore):  # type: ignore[misc]
         ]
         with client.pipeline(transaction=False) as pipe:
             for key, _ in keyed:
-                pipe.hmget(key, [event_field, created_field])
+                pipe.hmget(key, [event_field, age_field])
             ages = pipe.execute()
         there = {
-            key: (_time(event), _time(created))
-            for (key, _), (event, created) in zip(keyed, ages, strict=True)
-            if event is not None
+            key: _age_of(event, age) for (key, _), (event, age) in zip(keyed, ages, strict=True) if event is not None
         }
         with client.pipeline(transaction=False) as pipe:
             for key, (_, values, event, created) in _newest(keyed, there).items():
-                fields: dict[Any, bytes] = {event_field: _stamp(event), created_field: _stamp(created)}
+                age = _AGE.pack(_micros(event), _micros(created))
+                fields: dict[Any, bytes] = {event_field: _stamp(event), age_field: age}
                 fields |= {_mmh3(f"{view}:{name}"): value.SerializeToString() for name, value in values.items()}
                 pipe.hset(key, mapping=fields)
                 if options.key_ttl_seconds:
@@ -173,10 +182,14 @@ def _ages_in(connection: sqlite3.Connection, table: str, keys: Sequence[bytes]) 
             f"WHERE there.entity_key IN ({', '.join('?' * len(part))}) GROUP BY there.entity_key"
         )
         for key, event_ts, created_ts, event, created in connection.execute(query, [table, *part]):
-            whole = _of_feast(event_ts)
-            ours = event is not None and event // 1_000_000 == whole // 1_000_000
-            found[key] = (event, created) if ours else (whole, _of_feast(created_ts))
+            ours = event is not None and _as_feast(event) == event_ts
+            found[key] = (event, created) if ours else (_of_feast(event_ts), _of_feast(created_ts))
     return found
+
+
+def _as_feast(event: int) -> int:
+    """What Feast's column holds of an event: in a local hour that the clock leaves out, another than it reads back."""
+    return int((_EPOCH + timedelta(microseconds=event)).replace(tzinfo=None).timestamp())
 
 
 def _of_feast(stored: int | None) -> int:
@@ -192,13 +205,17 @@ def _micros(time: datetime | None) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def _stamp(time: datetime | None) -> bytes:
-    if time is None:
-        return b""
+def _stamp(event: datetime) -> bytes:
     stamp = Timestamp()
-    stamp.FromMicroseconds(_micros(time))
+    stamp.FromMicroseconds(_micros(event))
     return bytes(stamp.SerializeToString())
 
 
-def _time(stored: bytes | None) -> int:
-    return int(Timestamp.FromString(stored).ToMicroseconds()) if stored else _BEGINNING
+def _age_of(event: bytes, age: bytes | None) -> Age:
+    """How old a hash's row is. Of a row that Feast's own store wrote after ours, only the event is known."""
+    at = int(Timestamp.FromString(event).ToMicroseconds())
+    if age is not None and len(age) == _AGE.size:
+        ours = _AGE.unpack(age)
+        if ours[0] == at:
+            return at, ours[1]
+    return at, _BEGINNING

@@ -219,7 +219,7 @@ def _keys_of(session: Any, index: int, view: sql.ViewJoin, rows: EntityRows) -> 
         _refuse_fractions(view.prefix, column, stored, values.type)
     asked = pa.table({f"k{at}": _plain(values) for at, values in enumerate(columns)})
     asked_frame = session.createDataFrame(asked)
-    casts = [spark.col(f"k{at}").cast(kind) for at, kind in enumerate(types)]
+    casts = [spark.col(f"k{at}").try_cast(kind) for at, kind in enumerate(types)]  # no row has a key out of its range
     written: list[str | None] = asked_frame.select(_key(casts).alias(_KEY)).toArrow()[_KEY].to_pylist()
     return written
 

@@ -13,10 +13,11 @@ FILE, LINE = "_towpath_file", "_towpath_line"
 
 
 def read_parquet(session: Any, files: Sequence[Path], *, what: str, located: bool = False, up: bool = False) -> Any:
-    """The rows of the files, which have one schema. Raises `BadInput` for what Spark cannot read.
+    """The rows of the files. Raises `BadInput` for what Spark cannot read.
 
-    `what` names the table for people. `located` adds each row's file and its number there. Nanoseconds are cut to
-    microseconds, downwards, or `up`.
+    `what` names the table for people. `located` adds each row's file and its number there, and takes files of before a
+    column was added, with nulls in it; else the files have one schema. Nanoseconds are cut to microseconds, downwards,
+    or `up`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ def read_parquet(session: Any, files: Sequence[Path], *, what: str, located: boo
     from pyspark.sql import functions as sql
 
     try:
-        frame = session.read.parquet(*map(local_path, files))
+        frame = session.read.option("mergeSchema", located and len(files) > 1).parquet(*map(local_path, files))
         if located:
             place = (sql.col("_metadata.file_path").alias(FILE), sql.col("_metadata.row_index").alias(LINE))
             frame = frame.select("*", *place)
@@ -36,9 +37,10 @@ def read_parquet(session: Any, files: Sequence[Path], *, what: str, located: boo
             value=str(files[0]),
             hint="Cast that column at ingestion, or use DuckDB.",
         ) from error
-    schema = pq.read_schema(files[0])
+    schemas = map(pq.read_schema, reversed(files) if located else files[:1])
+    types = {field.name: field.type for schema in schemas for field in schema}
     for name, kind in known:
-        stored: Any = schema.field(name).type if name in schema.names else pa.null()
+        stored = types.get(name, pa.null())
         if not pa.types.is_timestamp(stored):
             continue
         if kind == "bigint":
