@@ -9,6 +9,7 @@ from typing import Any
 
 from towpath import wiring
 from towpath.core import digest as digests
+from towpath.core.contract_held import CONTRACT
 from towpath.core.evidence import Candidate, Entry, RecordKind, Subject
 from towpath.core.policy import Verdict
 from towpath.ports import Draft, Ledger
@@ -42,7 +43,7 @@ def made(
     texts = [Subject(kind="contract", name=table, digest=objects.put(file)) for table, file in contracts.items()]
     stages: list[tuple[str, dict[str, Any]]] = [
         ("ingest", {"subjects": tables}),
-        ("validate", {"subjects": texts}),
+        ("validate", {"subjects": texts, "inputs": {f"{CONTRACT}{text.name}": text.digest for text in texts}}),
         ("featurize", {"facts": facts or {}}),
         ("train", {"facts": {"inputs": list(inputs)}}),
         ("evaluate", {}),
@@ -59,12 +60,17 @@ def recorded(
     with ledger_of(settings) as ledger:
         for stage, more in stages:
             key = f"sha256:{project}{number}{stage}"
-            entry = Entry(stage=stage, project=project, key=key, previous=candidate.digest, inputs={}, **more)
+            entry = Entry(stage=stage, project=project, key=key, previous=candidate.digest, **{"inputs": {}, **more})
             candidate = candidate.append(entry)
             body = entry.model_dump(mode="json")
             append(ledger, RecordKind.ENTRY, candidate, stage=stage, key=key, digest=entry.digest, body=body)
         if crown:
-            body = {"verdict": Verdict.PROMOTE.value, "digest": candidate.digest, "candidate": candidate.id}
+            body = {
+                "verdict": Verdict.PROMOTE.value,
+                "digest": candidate.digest,
+                "candidate": candidate.id,
+                "model": NOWHERE,
+            }
             key = f"crown{project}{number}"
             append(
                 ledger,

@@ -64,6 +64,41 @@ def test_a_compatible_change_needs_a_minor_version(version: str, enough: bool) -
     assert compared(new).enough is enough
 
 
+def level(name: str, **said: object) -> dict[str, object]:
+    """A service level of the shop with custom properties."""
+    return {"property": name, "value": 2, "unit": "d",
+            "customProperties": [{"property": key, "value": value} for key, value in said.items()]}  # fmt: skip
+
+
+def of_levels(old: list[dict[str, object]], new: list[dict[str, object]]) -> list[tuple[str, Impact]]:
+    documents = [{**base(), "slaProperties": levels} for levels in (old, new)]
+    return [(one.where, one.impact) for one in compared(documents[1], documents[0]).changes]
+
+
+@pytest.mark.parametrize("value", ["high", [99], True])
+def test_an_objective_of_a_level_that_nobody_measures_may_be_anything(value: object) -> None:
+    found = of_levels([level("availability", sloObjective=99)], [level("availability", sloObjective=value)])
+    assert found == [("slaProperties[availability].sloObjective", Impact.BREAKING)]
+
+
+def test_an_objective_is_found_under_the_short_name_of_its_promise() -> None:
+    levels = [
+        {**level(name, sloObjective=share), "element": "orders.placed_at"}
+        for name, share in (("fr", 99), ("freshness", 60))
+    ]
+    found = of_levels([levels[0]], [levels[1]])
+    assert ("slaProperties[freshness of orders.placed_at].sloObjective", Impact.BREAKING) in found
+
+
+def test_a_window_in_another_unit_is_the_same() -> None:
+    assert of_levels([level("latency", sloWindow="4w")], [level("latency")]) == [("contract", Impact.METADATA)]
+
+
+def test_of_two_levels_of_one_name_each_is_compared() -> None:
+    strict, lax = ({**level("availability"), "value": value, "unit": "%"} for value in (99.9, 90))
+    assert Impact.BREAKING in [impact for _, impact in of_levels([strict, lax], [lax, lax])]
+
+
 def test_a_lower_version_of_the_same_contract_is_not_enough() -> None:
     new = base()
     new["version"] = "1.1.9"

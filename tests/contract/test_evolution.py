@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from towpath import wiring
 from towpath.core.contract import parse
 from towpath.core.contract_changes import Impact
 from towpath.core.contract_evolution import CODE, SAME, Pair, Untold, allowed, judged
+from towpath.core.contract_held import contracts_of, held_to
 from towpath.core.evidence import Outcome, Severity, Subject
 from towpath.core.gates import GATES
 from towpath.core.policy import Policy
 from towpath.project import load
 from towpath.settings import Settings
 from towpath.stages import evolution
+from towpath.stages.verdict import gathered
 from unit import shop
 
 Edit = Callable[[dict[str, Any]], object]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GONE_DAY = date(2026, 1, 1)  # of the base's column `gone`; `going` goes on 2026-06-30
 
 
@@ -97,7 +100,7 @@ def test_a_column_whose_window_is_over_may_become_another_one() -> None:
     assert failed(pair(other, version="1.3.0")) == {f"{pair(other).after.id}/version"}
 
 
-@pytest.mark.parametrize("name", ["quality", "freshness"])
+@pytest.mark.parametrize("name", ["quality", "freshness", "physicalName"])
 def test_a_promise_of_the_table_is_not_taken_for_a_column_of_its_name(name: str) -> None:
     """A deprecated column called `freshness` opens no window for the freshness of its table."""
     old = base()
@@ -205,6 +208,45 @@ def _dataset_only(settings: Settings) -> None:
     """A champion that read the table and whose evidence has no contract of it."""
     dataset = Subject(kind="dataset", name="visits", digest=crowned.NOWHERE)
     crowned.recorded(settings, "visits", [("ingest", {"subjects": (dataset,)}), ("validate", {})], number=2, crown=True)
+
+
+def test_a_contract_that_is_gone_is_not_passed_over_for_its_tables_new_name(settings: Settings, place: Path) -> None:
+    """The table has another name now; whether under the contract of before, only its text would tell."""
+    folder = small_project.write(place / "visits")
+    candidate = crowned.made(settings, "visits", {"visitors": folder / "visits.odcs.yaml"})
+    wiring.open_objects(settings).remove(candidate.entry("validate").subject("contract").digest)
+    [one] = found_in(folder, settings)
+    assert isinstance(one, Untold)
+    assert one.contract == "visitors"
+
+
+def test_a_remark_is_no_change_whatever_the_version(settings: Settings, place: Path) -> None:
+    folder = small_project.write(place / "visits")
+    rewritten(folder, version="2024-03")
+    file = folder / "visits.odcs.yaml"
+    crowned.made(settings, "visits", {"visits": file})
+    file.write_text(file.read_text() + "# a remark\n")
+    assert found_in(folder, settings) == ()
+
+
+def test_a_stage_notes_whose_contracts_it_was_held_to_only_where_they_are_others() -> None:
+    champions = {"contract/a": "1", "contract/b": "2"}
+    assert held_to({}, champions) == {}, "there is no champion"
+    assert held_to(champions, {**champions, "contract/c": "3", "deprecated": "4"}) == {}
+    others = [held_to(champions, made_by) for made_by in ({"contract/a": "1"}, {**champions, "contract/a": "5"})]
+    assert others[0] == others[1] != {}
+    assert held_to({"contract/a": "1"}, {}) not in others
+
+
+def test_the_case_holds_the_present_champions_contracts(settings: Settings, place: Path) -> None:
+    """By the validation's inputs; for a former champion none, which may come back."""
+    file = small_project.write(place / "visits") / "visits.odcs.yaml"
+    first, second = (crowned.made(settings, "visits", {"visits": file}, number=number) for number in (1, 2))
+    other = crowned.made(settings, "visits", {"visits": file}, number=3, crown=False)
+    with crowned.ledger_of(settings) as ledger:
+        cases = [gathered(ledger, one, now=NOW) for one in (first, second, other)]
+    assert [dict(one.contracts) for one in cases] == [{}, {}, contracts_of(second)]
+    assert contracts_of(second)
 
 
 def test_the_command_says_what_the_path_would(cli: Cli, place: Path) -> None:

@@ -16,9 +16,10 @@ from cli import small_project
 from cli.conftest import Cli
 from contract import crowned
 from towpath import wiring
+from towpath.core import digest as digests
 from towpath.core.contract import parse
-from towpath.core.errors import Problems
-from towpath.core.evidence import Finding, Outcome, Severity, Subject
+from towpath.core.errors import DeclarationError, Problems
+from towpath.core.evidence import Entry, Finding, Outcome, Severity, Subject
 from towpath.core.promises import Objective
 from towpath.core.slo import ALERTS, Event, Promised, Status, counted, judged, promises
 from towpath.settings import Settings
@@ -91,8 +92,8 @@ def test_an_objective_that_cannot_be_meant_is_refused(custom: list[dict[str, Any
 
 def test_the_burn_rates_are_the_workbooks_for_its_window() -> None:
     """Table 5-8: 2 % of 30 days' budget in an hour is a rate of 14.4, 5 % in six hours 6, 10 % in three days 1."""
-    month = 30 * DAY
-    assert [round(one.share * (month / one.long), 9) for one in ALERTS] == [14.4, 6, 1]
+    assert [round(one.rate(30 * DAY), 9) for one in ALERTS] == [14.4, 6, 1]
+    assert [round(one.rate(28 * DAY), 9) for one in ALERTS] == [13.44, 5.6, 1], "slower, a budget is never spent"
     assert [one.short for one in ALERTS] == [timedelta(minutes=5), timedelta(minutes=30), 6 * HOUR]
 
 
@@ -134,6 +135,20 @@ def test_an_alert_needs_both_windows_and_its_share_of_the_budget(bad: list[timed
     assert (told.outcome, told.severity is Severity.ERROR) == (Outcome.FAIL, fires != "3 days")
 
 
+@pytest.mark.parametrize(("window", "bad", "fires"), [
+    (DAY, [timedelta(minutes=minute) for minute in (0, 100, 200, 300)], None),  # at this pace a fifth of the budget
+    (DAY, [timedelta(minutes=minute) for minute in range(0, 360, 15)], "1 hour"),
+    (2 * DAY, [HOUR * hour for hour in (0, 3, *range(30, 72))], None),  # most of them beyond its own window
+])  # fmt: skip
+def test_a_short_window_has_no_alert_of_a_pace_that_never_spends_its_budget(
+    window: timedelta, bad: list[timedelta], fires: str | None
+) -> None:
+    every = [timedelta(minutes=minute) for minute in range(3 * 24 * 60)]
+    found = status(bad, sorted(set(every) - set(bad)), objective=Objective(percent=95.0, window=window))
+    assert (found.firing is not None) is (fires is not None)
+    assert fires is None or f"over {fires}" in judged(found).reason
+
+
 def rows(folder: Path, happened: list[Any], known: list[Any], zone: str | None) -> Path:
     kind = pa.timestamp("us", tz=zone)
     strip = (lambda value: value) if zone else (lambda value: value and value.replace(tzinfo=None))
@@ -157,6 +172,54 @@ def test_rows_are_counted_once_they_are_known_or_late(tmp_path: Path, zone: str 
     gone = promise("latency", known_at="gone")
     assert latency.measured([gone], {"t": file}, as_of=NOW) == {gone.name: []}
     assert latency.measured([promise("latency", why="no")], {"t": file}, as_of=NOW) == {}
+
+
+def test_a_feed_that_stopped_burns_the_budget_as_its_rows_come_due(tmp_path: Path) -> None:
+    """A row a minute, promised within four hours; of the last ten hours none became known."""
+    ago = [timedelta(minutes=minute) for minute in range(3 * 24 * 60)]
+    known = [NOW - one + timedelta(minutes=1) if one >= 10 * HOUR else None for one in ago]
+    file = rows(tmp_path, [NOW - one for one in ago], known, "UTC")
+    promised = promise("latency", known_at="known", bound=4 * HOUR)
+    counts = latency.read(latency.measured([promised], {"t": file}, as_of=NOW)[promised.name])
+    assert counts[HOUR] == (0, 60)
+    assert counts[timedelta(minutes=5)] == (0, 5)
+    assert Status(promised=promised, counts=counts).firing == ALERTS[0]
+
+
+def test_of_two_validations_of_one_time_the_last_counts() -> None:
+    """Such as after the contract promised less: what the first counted was held to the old promise."""
+    promised = promise("latency", known_at="known")
+
+    def of(good: int, at: datetime) -> slo.Measurement:
+        counts = [[span.total_seconds(), good, 10] for span in promised.windows]
+        entry = Entry(stage="validate", project="p", key=str(good), previous=None, inputs={},
+                      facts={"latency": {promised.name: counts}})  # fmt: skip
+        return slo.Measurement(at=at, entry=entry)
+
+    [found] = slo.statuses([promised], [of(1, NOW), of(9, NOW), of(5, NOW - DAY)], until=NOW)
+    assert (found.good, found.total) == (9, 10)
+    [found] = slo.statuses([promised], [of(1, NOW), of(5, NOW - DAY)], until=NOW - HOUR)
+    assert found.good == 5
+
+
+@pytest.mark.parametrize("value", [1e9, 0, -4])
+def test_a_length_of_time_that_cannot_be_is_said(value: float) -> None:
+    document = levels(late(value=value))
+    assert "no length of time" in promises({"orders": parse(document, origin="shop.yaml")})[1].why
+    document["slaProperties"][0]["value"] = value
+    with pytest.raises(Problems, match="a number above 0, of a century at most"):
+        parse(document, origin="shop.yaml")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_number_that_json_does_not_hold_is_refused(value: float) -> None:
+    with pytest.raises(DeclarationError, match=r"shop\.yaml holds a number that JSON does not"):
+        parse(levels(late(value=value)), origin="shop.yaml")
+
+
+def test_one_promise_of_an_element_is_enough() -> None:
+    with pytest.raises(Problems, match=r"latency of orders\.packed_at\]: it is promised twice"):
+        parse(levels(late(), late(value=8)), origin="shop.yaml")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -205,6 +268,17 @@ def test_each_time_is_measured_once_out_of_the_ledger(settings: Settings, place:
     assert f"towpath_slo_objective_ratio{labels} 0.95" in gauges
     assert f"towpath_slo_window_total{labels} 22.0" in gauges
     assert f"towpath_slo_budget_left_ratio{labels} -0.8" in gauges
+
+
+def test_a_promise_that_nobody_can_read_does_not_hold(cli: Cli, place: Path) -> None:
+    """The contract of the last validation is gone from the store."""
+    settings = Settings.read(os.environ, folder=place)
+    contract = small_project.write(place / "visits") / "visits.odcs.yaml"
+    validated(settings, contract, NOW, Outcome.PASS, number=1)
+    wiring.open_objects(settings).remove(digests.of_file(contract))
+    ran = cli("slo", "visits")
+    assert ran.code != 0
+    assert "No object" in ran.err
 
 
 def test_before_anything_is_measured_that_is_said(cli: Cli, place: Path) -> None:

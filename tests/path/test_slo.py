@@ -11,9 +11,10 @@ from path import small
 from path.trail import Trail
 from towpath.core.evidence import Candidate, Entry, Finding, Outcome, RecordKind
 from towpath.core.gates import Stage
-from towpath.core.slo import CODE
+from towpath.core.slo import CODE, judged, promises
 from towpath.path import WATCH
 from towpath.ports import Draft
+from towpath.stages import slo
 from towpath.stages.sequence import run
 from towpath.stages.work import Work
 
@@ -48,6 +49,23 @@ def asked(candidate: Candidate) -> dict[str, Finding]:
 
 
 @pytest.mark.slow
+def test_a_watch_measures_what_the_contracts_promise(base_project: Path, tmp_path: Path) -> None:
+    """Up to the validation, which is all that the measurements need, and a champion is none of it."""
+    with small.opened(base_project, tmp_path / "state", as_of=small.WATCHED, order=WATCH) as work:
+        stale(work, 9)
+        small.walk(work, until=Stage.VALIDATE)
+        measured = slo.measurements(work.ports.ledger, work.name)
+        levels = slo.statuses(promises(work.project.contracts), measured, until=work.as_of)
+        assert slo.of_project(measured, work.ports.objects, until=work.as_of) == levels, "by the recorded contracts too"
+    found = {one.subject: one for one in map(judged, levels)}
+    fresh = found[f"freshness:{FRESH}"]
+    assert (fresh.outcome, fresh.sample_size) == (Outcome.FAIL, 2), "that day and this watch"
+    assert found["freshness:weather.time_hour"].outcome is Outcome.PASS
+    assert found["latency:flights.arr_time"].outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)  # it walks the whole path first
 def test_a_spent_budget_refuses_the_watch(trail: Trail, tmp_path: Path) -> None:
     state = trail.after(Stage.PROMOTE, tmp_path / "state")

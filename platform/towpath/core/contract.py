@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from open_data_contract_standard.model import (
@@ -34,6 +33,7 @@ from towpath.core import digest as digests
 from towpath.core.contract_deprecation import REMOVAL_DATE, removal_date
 from towpath.core.contract_limits import limits
 from towpath.core.contract_rules import bound, quarantine, rule, severity
+from towpath.core.errors import DeclarationError
 from towpath.core.odcs import Notes
 from towpath.core.promises import (
     Bound,
@@ -100,11 +100,21 @@ def parse(document: object, *, origin: str) -> Contract:
         status=standard.status or "",
         owner=owner,
         tables=tables,
-        digest=digests.of_json(plain),
+        digest=_digest(plain, origin),
         name=standard.name or "",
         description=(standard.description.purpose or "") if standard.description else "",
         origin=origin,
     )
+
+
+def _digest(plain: Any, origin: str) -> str:
+    try:
+        return digests.of_json(plain)
+    except ValueError as error:
+        raise DeclarationError(
+            f"{origin} holds a number that JSON does not: {error}.",
+            hint="Leave out infinity, what is no number (.inf, .nan) and whole numbers beyond 2**53.",
+        ) from error
 
 
 def _header(standard: OpenDataContractStandard, notes: Notes) -> None:
@@ -299,14 +309,15 @@ def _freshness(
     if hours is None:
         notes.refuse(at, f"unit is {item.unit!r}.", value=item.unit, valid=_HOURS)
         return "", None
-    if isinstance(item.value, bool) or not isinstance(item.value, int | float) or item.value <= 0:
-        notes.refuse(at, f"value is {item.value!r}; it is a number above 0.", value=item.value)
+    bound = contract_levels.length(item.value, hours)
+    if bound is None:
+        notes.refuse(at, f"value is {item.value!r}; it is a number above 0, of a century at most.", value=item.value)
         return "", None
     known = ("severity", contract_levels.OBJECTIVE, contract_levels.WINDOW)
     extras = notes.custom(at, item.customProperties, known)
     return table, Freshness(
         column=column,
-        bound=timedelta(hours=hours * item.value),
+        bound=bound,
         severity=severity(extras.get("severity"), at, notes),
         objective=contract_levels.objective(extras, at, notes),
     )

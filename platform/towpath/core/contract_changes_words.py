@@ -45,6 +45,7 @@ _AGREED = {
 }
 _LESS_IS_MORE = {"latency", "frequency", "errorrate"}
 _MORE_IS_MORE = {"availability", "retention", "throughput"}
+_SAME = {"fr": "freshness", "freshness": "freshness", "ly": "latency", "latency": "latency"}
 _PROSE = {"description", "customProperties", "authoritativeDefinitions", "tags", "id"}
 
 
@@ -187,13 +188,19 @@ def _levels(document: Mapping[str, Any]) -> dict[str, Any]:
     items = [{"element": default, **item} if default else item for item in document.get("slaProperties") or []]
     found: dict[str, Any] = {}
     for item in items:
-        name = f"{item.get('property')} of {item['element']}" if item.get("element") else str(item.get("property"))
-        found[name] = item
+        word = str(item.get("property"))
+        word = _SAME.get(word.lower(), word)
+        name = count = f"{word} of {item['element']}" if item.get("element") else word
+        number = 1
+        while count in found:  # such as one for each driver
+            number += 1
+            count = f"{name}#{number}"
+        found[count] = item
     return found
 
 
 def _fresh(name: str) -> bool:
-    return name.partition(" of ")[0].lower() in ("freshness", "fr")
+    return name.partition(" of ")[0].lower() == "freshness"
 
 
 def _level(item: Mapping[str, Any] | None) -> str | None:

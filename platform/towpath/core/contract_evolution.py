@@ -28,7 +28,7 @@ SAME: Final = Finding(
     reason="The contracts say what those of the champion say, where there is a champion.",
 )
 """Of the first model too: a promotion that changes no contract gives the stage no other evidence."""
-_OF_TABLES: Final = ("primaryKey", "quality", "relationships", "freshness")
+_OF_TABLES: Final = ("primaryKey", "quality", "relationships", "freshness", "physicalName", "physicalType")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,20 @@ OBJECTIVE: Final = "sloObjective"
 WINDOW: Final = "sloWindow"
 _WINDOW = re.compile(r"([1-9]\d{0,3})([hdw])")
 _UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
+_MOST_HOURS: Final = 24 * 36_525  # of a promise: a century
+
+
+def span(text: object) -> timedelta | None:
+    """The window that `sloWindow` says; None when it says none."""
+    match = _WINDOW.fullmatch(text) if isinstance(text, str) else None
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+
+
+def length(value: object, hours: float | None) -> timedelta | None:
+    """A promised length of time, of units of so many hours; None when it is no number above 0, or over a century."""
+    if hours is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return timedelta(hours=hours * value) if 0 < value <= _MOST_HOURS / hours else None
 
 
 def objective(extras: Mapping[str, Any], at: str, notes: Notes) -> Objective:
@@ -39,11 +53,10 @@ def objective(extras: Mapping[str, Any], at: str, notes: Notes) -> Objective:
             hint="Write percent from 50 to less than 100; an objective of 100 leaves no budget for any fault.",
         )
         share = default.percent
-    match = _WINDOW.fullmatch(str(window)) if window is not None else None
-    if window is not None and match is None:
+    said = span(window)
+    if window is not None and said is None:
         notes.refuse(f"{at}.{WINDOW}", f"it is {window!r}.", value=window, valid=["24h", "28d", "4w"])
-    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else default.window
-    return Objective(percent=float(share), window=span)
+    return Objective(percent=float(share), window=said or default.window)
 
 
 def with_latency(
@@ -59,6 +72,9 @@ def with_latency(
             continue
         table, _, column = (item.element or standard.slaDefaultElement or "").partition(".")
         if table in found:
+            if any(one.column == column for one in found[table].latencies):
+                at = f"slaProperties[latency of {table}.{column}]"
+                notes.refuse(at, "it is promised twice.", value=column, hint="Leave one promise of each element.")
             promise = _latency(item, column, found[table], notes, hours)
             found[table] = replace(found[table], latencies=(*found[table].latencies, promise))
     return found
@@ -70,7 +86,7 @@ def _latency(
     at = f"slaProperties[latency of {table.name}.{column}]"
     extras = notes.custom(at, item.customProperties, (OBJECTIVE, WINDOW))
     wanted = objective(extras, at, notes)
-    unit, value, happened = hours.get((item.unit or "").lower()), item.value, table.columns.get(column)
+    bound, happened = length(item.value, hours.get((item.unit or "").lower())), table.columns.get(column)
     if happened is None or happened.logical_type is not LogicalType.TIMESTAMP:
         why = f"{column or 'its element'} is no timestamp of the table; name the time at which something happened"
         return Latency(column=column, objective=wanted, why=why)
@@ -78,6 +94,7 @@ def _latency(
     if known is None or known.logical_type is not LogicalType.TIMESTAMP:
         why = f"{column} has no knownAt that is a timestamp: the time at which it became known"
         return Latency(column=column, objective=wanted, why=why)
-    if unit is None or isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        return Latency(column=column, objective=wanted, why=f"{value!r} {item.unit or ''} is no length of time")
-    return Latency(column=column, known_at=known.name, bound=timedelta(hours=unit * value), objective=wanted)
+    if bound is None:
+        why = f"{item.value!r} {item.unit or ''} is no length of time, or more than a century"
+        return Latency(column=column, objective=wanted, why=why)
+    return Latency(column=column, known_at=known.name, bound=bound, objective=wanted)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from towpath.core import digest as digests
 from towpath.core.approvals import Standing
+from towpath.core.contract_held import unheld
 from towpath.core.evidence import Candidate, Finding, Outcome, Severity
 from towpath.core.gates import GATES, Stage
 from towpath.core.task import Task
@@ -67,9 +69,10 @@ class Decision(BaseModel):
 class Case(BaseModel):
     """What a decision looks at beside the candidate: everything the record says about it, and the time.
 
-    `champions`: model digests of all champions so far, the present one last. `evidence_at`: when its newest entry was
-    recorded. `charter`: digest of the project's charter as it is now, where one is at hand. `unwritten`: emergencies of
-    the project whose follow-up is missing. `emergency`: the one that two persons invoke for this candidate, and
+    `champions`: model digests of all champions so far, the present one last. `contracts`: those that the present one
+    was validated by; none for a candidate that was champion itself. `evidence_at`: when its newest entry was recorded.
+    `charter`: digest of the project's charter as it is now, where one is at hand. `unwritten`: emergencies of the
+    project whose follow-up is missing. `emergency`: the one that two persons invoke for this candidate, and
     `emergency_faults` why it does not hold.
     """
 
@@ -77,6 +80,7 @@ class Case(BaseModel):
 
     standing: Standing
     champions: tuple[str, ...] = ()
+    contracts: Mapping[str, str] = Field(default_factory=dict)
     waivers: tuple[Waiver, ...] = ()
     evidence_at: datetime
     charter: str | None = None
@@ -91,8 +95,9 @@ def decide(policy: Policy, candidate: Candidate, case: Case) -> Decision:
 
     A failed finding rejects. A missing stage, gate or approval, an inconclusive or erroneous finding, evidence that is
     too old, a charter that was edited since, and an emergency that nobody wrote about: each holds. A candidate must
-    have been compared with the present champion, unless it was a champion itself. Waivers cover findings; an emergency
-    that holds stands in for approvals and for inconclusive findings, and for nothing else.
+    have been compared with the present champion, and its contracts with that one's, unless it was a champion itself.
+    Waivers cover findings; an emergency that holds stands in for approvals and for inconclusive findings, and for
+    nothing else.
     """
     rejections: list[str] = []
     holds: list[str] = []
@@ -100,6 +105,8 @@ def decide(policy: Policy, candidate: Candidate, case: Case) -> Decision:
     spared = case.emergency is not None and not case.emergency_faults
     holds += [f"stage {stage} has no entry" for stage in policy.stages if stage not in candidate.stages]
     holds += _stale(candidate, case.champions)
+    if unheld(candidate, case.contracts):
+        holds.append("its contracts were not held to those of the present champion: run the path again")
     task = _task(candidate)
     seen = {finding.code for finding in candidate.findings}
     holds += [f"gate {code} was not measured" for code in sorted(policy.gates - seen) if _asked(code, task)]

@@ -3,8 +3,9 @@
 Terms and alerts are those of Google's Site Reliability Workbook, chapter 5, "Alerting on SLOs", its sixth way
 (multiwindow, multi-burn-rate, table 5-8): an alert fires while so much of the budget goes in a long window as would
 spend the given share of it there, and still does in a twelfth of that window. It gives burn rates for a window of 30
-days; here they follow from the share, the long window and the objective's own. Where little is measured a rate is
-coarse; so an alert fires only if the faults of the long window alone are that share of the budget.
+days; here they follow from the share, the long window and the objective's own, and are at least 1: a budget that goes
+more slowly is never spent. An alert that would look further back than the objective does not fire. Where little is
+measured a rate is coarse; so an alert fires only if the faults of the long window alone are that share of the budget.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class Alert:
     @property
     def short(self) -> timedelta:
         return self.long / _SHORT
+
+    def rate(self, window: timedelta) -> float:
+        """The burn rate from which it fires, for an objective over that window."""
+        return max(1.0, self.share * (window / self.long))
 
 
 ALERTS: Final = (
@@ -114,11 +119,13 @@ class Status:
         return next((one for one in ALERTS if self._fires(one)), None)
 
     def _fires(self, alert: Alert) -> bool:
-        threshold = alert.share * (self.promised.objective.window / alert.long)
+        window = self.promised.objective.window
+        if alert.long > window:
+            return False
         rates = [self.burn(span) for span in (alert.long, alert.short)]
         good, total = self.counts.get(alert.long, (0, 0))
         spent = (total - good) / (self.total * self.allowed) if self.total else 0.0
-        return spent >= alert.share and all(rate is not None and rate >= threshold for rate in rates)
+        return spent >= alert.share and all(rate is not None and rate >= alert.rate(window) for rate in rates)
 
     @property
     def document(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from towpath.core import digest as digests
 from towpath.core.contract import Contract
 from towpath.core.contract_evolution import SAME, Pair, Untold, judged
+from towpath.core.contract_held import contracts_of, held_to
 from towpath.core.errors import DeclarationError, NotFound, Problems
 from towpath.core.evidence import Finding, Severity, Subject
 from towpath.core.gates import Stage
@@ -29,6 +30,12 @@ def inputs(found: tuple[Finding, ...]) -> dict[str, str]:
     """The answer as an input of the stage: the same as long as no contract differs, whoever is champion."""
     same = found == (SAME,)
     return {"contract_change": "none" if same else digests.of_json([one.model_dump(mode="json") for one in found])}
+
+
+def held(work: Work, made_by: Mapping[str, str]) -> dict[str, str]:
+    """Whose contracts those inputs of the stage were held to, as an input of it; none where they are the champion's."""
+    found = champion(work.ports.ledger, work.name)
+    return held_to(contracts_of(found.candidate), made_by) if found is not None else {}
 
 
 def evolved(project: Project, ledger: Ledger, objects: Objects) -> tuple[Pair | Untold, ...]:
@@ -53,8 +60,8 @@ def _pairs(project: Project, stored: Mapping[str, Subject | None], objects: Obje
         subject = stored[table]
         before = _stored(subject, objects)
         if subject is None or isinstance(before, str):
-            if table in known:
-                yield Untold(contract=project.contracts[table].id, why=str(before))
+            # of a table that is read no more too: whether its contract is there under another's name cannot be told
+            yield Untold(contract=project.contracts[table].id if table in known else table, why=str(before))
             continue
         now = table if table in known else by_id.get(before[0].id)
         if now is None:
@@ -65,6 +72,8 @@ def _pairs(project: Project, stored: Mapping[str, Subject | None], objects: Obje
             continue
         seen.add(place)
         after, new = contract_file(file)
+        if after.digest == before[0].digest:
+            continue  # but for remarks
         yield Pair(before=before[0], after=after, old=before[1], new=new)
 
 

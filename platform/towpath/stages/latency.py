@@ -32,7 +32,10 @@ def read(recorded: object) -> Counts:
 
 
 def _counted(one: Promised, file: Path, as_of: datetime) -> Counts:
-    """A row counts once it is known, or once it is late; it is in a window by the time at which it happened."""
+    """A row counts once it is decided: when it became known in time, or else when it was late.
+
+    It is in a window by that moment, so rows that come late burn the budget as they do, however long the promise is.
+    """
     assert one.bound is not None
     bound, now = one.bound // _MICRO, int(as_of.timestamp() * 1_000_000)
     found = dict.fromkeys(one.windows, (0, 0))
@@ -42,13 +45,11 @@ def _counted(one: Promised, file: Path, as_of: datetime) -> Counts:
             return {}  # the schema's own gate says so
         for batch in parquet.iter_batches(columns=[one.column, one.known_at]):
             happened, known = (_micros(batch.column(name)) for name in (one.column, one.known_at))
-            known = pc.if_else(pc.less_equal(known, now), known, None)
-            took = pc.subtract(pc.coalesce(known, pa.scalar(now)), happened)
-            held = pc.and_(pc.is_valid(known), pc.less_equal(took, bound))
-            counts = pc.or_(pc.is_valid(known), pc.greater(took, bound))
+            due = pc.add(happened, bound)
+            held = pc.fill_null(pc.less_equal(known, due), fill_value=False)
+            decided = pc.if_else(held, pc.max_element_wise(happened, known), pc.add(due, 1))
             for span in found:
-                recent = pc.and_(pc.greater(happened, now - span // _MICRO), pc.less_equal(happened, now))
-                inside = pc.and_(recent, counts)
+                inside = pc.and_(pc.greater(decided, now - span // _MICRO), pc.less_equal(decided, now))
                 good, total = (int(pc.sum(mask).as_py() or 0) for mask in (pc.and_(inside, held), inside))
                 found[span] = (found[span][0] + good, found[span][1] + total)
     return found

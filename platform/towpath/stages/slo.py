@@ -9,7 +9,6 @@ from typing import Any
 
 from towpath.core import digest as digests
 from towpath.core.contract import Contract
-from towpath.core.errors import DeclarationError, NotFound
 from towpath.core.evidence import Entry, Outcome, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.slo import Event, Promised, Status, counted, promises
@@ -63,18 +62,16 @@ def inputs(found: Sequence[Status]) -> dict[str, str]:
 
 
 def recorded(measured: Sequence[Measurement], objects: Objects) -> Mapping[str, Contract]:
-    """The contracts by which the project's last validation judged; those that cannot be had are left out."""
-    found: dict[str, Contract] = {}
-    if not measured:
-        return found
-    for table, subject in measured[-1].entry.subjects_of("contract").items():
-        try:
-            contract, _ = contract_file(objects.fetch(subject.digest), origin=f"the recorded contract of {table}")
-        except (NotFound, DeclarationError):
-            continue
-        if table in contract.tables:
-            found[table] = contract
-    return found
+    """The contracts by which the project's last validation judged.
+
+    Raises `NotFound` for one that the store has no more, and `Problems` for one that is read no more: a promise that
+    nobody can read is not one that holds.
+    """
+    stored = measured[-1].entry.subjects_of("contract") if measured else {}
+    return {
+        table: contract_file(objects.fetch(subject.digest), origin=f"the recorded contract of {table}")[0]
+        for table, subject in stored.items()
+    }
 
 
 def of_project(measured: Sequence[Measurement], objects: Objects, *, until: datetime) -> tuple[Status, ...]:
@@ -99,12 +96,17 @@ def _events(one: Promised, measured: Sequence[Measurement]) -> Iterator[Event]:
 
 
 def _rows(one: Promised, measured: Sequence[Measurement]) -> Mapping[Any, tuple[int, int]]:
-    """The counts of the newest validation that made any of this promise."""
-    for each in sorted(measured, key=lambda item: item.at, reverse=True):
-        told: Any = each.entry.facts.get("latency", {})
-        if one.name in told:
-            return latency.read(told[one.name])
-    return {}
+    """The counts of the newest validation that made any of this promise; of those of one time, the last."""
+    mine = [each for each in measured if one.name in _latency(each)]
+    if not mine:
+        return {}
+    newest = max(reversed(mine), key=lambda item: item.at)  # the last of the latest
+    return latency.read(_latency(newest)[one.name])
+
+
+def _latency(measured: Measurement) -> Mapping[str, Any]:
+    told: Any = measured.entry.facts.get("latency", {})
+    return dict(told)
 
 
 def _time(text: object) -> datetime:

@@ -6,6 +6,7 @@ champion was made is held to deprecation windows and versions.
 
 from __future__ import annotations
 
+from towpath.core.contract_held import CONTRACT
 from towpath.core.deprecations import judged, leaving
 from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
@@ -25,9 +26,9 @@ def validate(candidate: Candidate, work: Work) -> Candidate:
             features=work.ports.features,
             folder=folder,
         )
-    inputs = {f"contract/{table}": contract.digest for table, contract in contracts.items()}
+    inputs = {f"{CONTRACT}{table}": contract.digest for table, contract in contracts.items()}
     changes = evolution.findings(work)
-    inputs |= {**deprecated.inputs(reads), **evolution.inputs(changes)}
+    inputs |= {**deprecated.inputs(reads), **evolution.inputs(changes), **evolution.held(work, inputs)}
     begun = begin(Stage.VALIDATE, candidate, work, inputs)
     datasets = candidate.entry(Stage.INGEST).subjects_of("dataset")
     if begun.found is not None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from towpath.core.approvals import Standing, standing
+from towpath.core.contract_held import contracts_of
 from towpath.core.emergencies import Broken, emergencies, faults
 from towpath.core.errors import Conflict, Denied, NotFound
 from towpath.core.evidence import Candidate, Record, RecordKind
@@ -110,9 +111,12 @@ def gathered(
     crowned = list(_until(crowning(ledger, candidate.project), before))
     broken = emergencies(list(_kind(ledger, candidate, RecordKind.EMERGENCY, before)), crowned)
     invoked = next((one for one in broken if one.emergency == emergency), None)
+    rival = _rival(ledger, crowned)
+    former = candidate.digest in {record.body["digest"] for record in crowned}
     return Case(
-        standing=_standing(ledger, candidate, entries, crowned, now, before),
+        standing=_standing(ledger, candidate, entries, rival, now, before),
         champions=tuple(str(record.body["model"]) for record in crowned),
+        contracts=contracts_of(rival) if rival is not None and not former else {},
         waivers=in_force(
             candidate, entries=entries, waivers=list(_kind(ledger, candidate, RecordKind.WAIVER, before)), now=now
         ),
@@ -128,7 +132,7 @@ def gathered(
 def standing_of(ledger: Ledger, candidate: Candidate, *, now: datetime, before: int | None = None) -> Standing:
     """How a candidate stands with those who must agree, as of a sequence number or now."""
     crowned = list(_until(crowning(ledger, candidate.project), before))
-    return _standing(ledger, candidate, entries_of(ledger, candidate), crowned, now, before)
+    return _standing(ledger, candidate, entries_of(ledger, candidate), _rival(ledger, crowned), now, before)
 
 
 def broken_glass(ledger: Ledger, project: str) -> tuple[Broken, ...]:
@@ -137,16 +141,19 @@ def broken_glass(ledger: Ledger, project: str) -> tuple[Broken, ...]:
     return emergencies(records, list(crowning(ledger, project))) if records else ()
 
 
+def _rival(ledger: Ledger, crowned: list[Record]) -> Candidate | None:
+    """The champion by those decisions."""
+    return candidate_of(ledger, crowned[-1].project, str(crowned[-1].body["digest"])) if crowned else None
+
+
 def _standing(
     ledger: Ledger,
     candidate: Candidate,
     entries: tuple[Record, ...],
-    crowned: list[Record],
+    rival: Candidate | None,
     now: datetime,
     before: int | None,
 ) -> Standing:
-    last = crowned[-1] if crowned else None
-    rival = candidate_of(ledger, candidate.project, str(last.body["digest"])) if last is not None else None
     approvals = list(_kind(ledger, candidate, RecordKind.APPROVAL, before))
     return standing(candidate, entries=entries, approvals=approvals, champion=rival, now=now)
 
