@@ -175,7 +175,7 @@ class Answering:
         try:
             found, cheaper = await self._ask(champion, rows, begun, self._budget * _PATIENCE)
         except Exception as failure:  # noqa: BLE001 - whatever a model raises
-            return self._default(part, rows, error or _kind(failure))
+            return self._default(part, champion, rows, error or _kind(failure))
         return Given(
             part=part,
             by=champion,
@@ -210,8 +210,12 @@ class Answering:
                 pass
         return await _waited(model.cheaper, rows, patience), "cheaper"
 
-    def _default(self, part: Part, rows: Rows, error: str) -> Given:
-        share = self.serving.fallback
+    def _default(self, part: Part, champion: Model, rows: Rows, error: str) -> Given:
+        """The charter's number, if it declares one and a row of this champion is answered by one.
+
+        The charter may be that of a binary model which the champion has replaced since this process read it.
+        """
+        share = None if champion.outputs.classes else self.serving.fallback
         found = None if share is None else [share] * len(rows)
         fallback = None if share is None else "default"
         return Given(part=part, by=None, rows=rows, predictions=found, fallback=fallback, error=error)
@@ -221,7 +225,7 @@ class Answering:
         failed = next((item for item in answer.given if item.predictions is None), None)
         if failed is not None:
             answer.refusal = Unready(
-                f"No model of {self.project} gave an answer ({failed.error}), and the charter declares no fallback.",
+                f"No model of {self.project} gave an answer ({failed.error}), and no fallback can stand in.",
                 value=failed.error,
             )
         elif len(answer.given) == 1:
