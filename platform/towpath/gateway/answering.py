@@ -82,7 +82,7 @@ class Answering:
         task: Task = Task.BINARY,
     ) -> None:
         self.project = project
-        self.task = task
+        self._task = task
         self.serving = serving
         self.plan: Plan | None = None
         self.metrics = ProjectMetrics(project=project, tally=metrics.tally)
@@ -91,6 +91,14 @@ class Answering:
         self._encode = msgspec.json.Encoder().encode
         self._budget = serving.latency_budget_ms / 1e3
         self._shadows = 0
+
+    @property
+    def classed(self) -> bool:
+        """Whether labels are classes: where the champion answers by class, whatever charter this process has read.
+
+        Before there is a champion it is as the charter says.
+        """
+        return self._task is Task.MULTICLASS if self.plan is None else bool(self.plan.outputs.classes)
 
     def ready(self) -> Plan:
         """The plan. Raises `Unready` before there is one, and when nothing that was served may serve any more."""
