@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -438,6 +439,20 @@ def test_labels_know_the_keys_of_merged_predictions(tmp_path: Path) -> None:
         "flights", tmp_path / "labels.parquet", key="key", label="label"
     )
     assert (joined.labels, joined.unknown) == (9, 2)
+
+
+def test_the_documented_query_finds_what_was_merged_and_what_was_not(tmp_path: Path) -> None:
+    place = FolderPlace(tmp_path / "log")
+    for number in range(4):  # three become one
+        ship(place, f"w1-{number}", [
+            line(number, classes=["red", "white"], predictions=[0.25, 0.75]),
+            label(number) | {"label": None, "class": "red"},
+        ])  # fmt: skip
+    assert Compaction(place, clock=lambda: NOW).run("flights", workers={"w1"}) == 6
+    page = (Path(__file__).parents[2] / "docs/tutorials/platform-team.md").read_text(encoding="utf-8")
+    (query,) = [part.partition("```")[0] for part in page.split("```sql") if "probabilities[class]" in part]
+    found = duckdb.execute(query.replace("predictions/NAME", str(tmp_path / "log" / "flights"))).fetchall()
+    assert found == [("white", "red", 0.25)] * 4
 
 
 def test_files_with_and_without_classes_become_one(tmp_path: Path) -> None:

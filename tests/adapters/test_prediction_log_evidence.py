@@ -242,6 +242,14 @@ def test_the_first_label_wins(log: Place) -> None:
     assert evidence(log).look(rollout()).strata[0].champion.means["loss"].total == pytest.approx(0.105361, abs=1e-6)
 
 
+def test_a_class_that_came_first_hides_no_label(log: Place) -> None:
+    """A project's model may have been one of classes before it was binary."""
+    ship(log, "w-1", [line(1, predictions=[0.9])])
+    named = label(1, at=AT + 1) | {"label": None, "class": "red"}
+    ship(log, "w-2", [named, label(1, request=None, key="k1", label=1, at=AT + 2)])
+    assert evidence(log).look(rollout()).strata[0].champion.means["loss"].total == pytest.approx(0.105361, abs=1e-6)
+
+
 def test_shadow_and_units_that_nobody_named_are_no_exposure(log: Place, caplog: pytest.LogCaptureFixture) -> None:
     ship(log, "w-1", [line(1), line(1, arm="shadow", error="crashed"), line(2, units=[None])])
     with caplog.at_level("INFO"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,13 @@ def test_labels_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"), [(["early", "", None], ["early"]), ([3.0, None, 7.0], ["3", "7"]), ([3, 0, 7], ["3", "0", "7"])]
+    ("said", "kept"),
+    [
+        (["early", "", None], ["early"]),
+        ([3.0, None, -7.0], ["3", "-7"]),
+        ([3, 0, 7], ["3", "0", "7"]),
+        ([Decimal("3.00"), Decimal("-7.00")], ["3", "-7"]),
+    ],
 )
 def test_labels_of_a_multiclass_model_are_classes(tmp_path: Path, said: list[Any], kept: list[str]) -> None:
     log = FolderPlace(tmp_path / "log")
@@ -89,3 +97,11 @@ def test_labels_of_a_multiclass_model_are_classes(tmp_path: Path, said: list[Any
     read = pq.read_table(log.local(stored))
     assert read["class"].to_pylist() == kept
     assert read["label"].to_pylist() == [None] * len(kept)
+
+
+@pytest.mark.parametrize("said", [1e30, math.inf, math.nan, 2.5, Decimal("2.50")])
+def test_numbers_that_are_no_class(tmp_path: Path, said: object) -> None:
+    log = FolderPlace(tmp_path / "log")
+    with pytest.raises(BadInput, match="1 labels in 'late' are no text and no whole number"):
+        join(log, table(tmp_path, [{"flight": "a", "late": said}]), classes=True)
+    assert log.list("flights") == []

@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
@@ -39,7 +47,7 @@ from adapters.fitted_models import (
 from towpath.adapters import runtime_plan
 from towpath.adapters.mlflow_models_saved import save
 from towpath.adapters.runtime_encoder import Encoder
-from towpath.adapters.runtime_onnx import signature_of
+from towpath.adapters.runtime_onnx import compile_onnx, signature_of
 from towpath.adapters.runtimes import KINDS, ServingRuntimes
 from towpath.core.errors import BadInput, IntegrityError, NotFound, Unreachable
 from towpath.ports import Runtime
@@ -341,3 +349,30 @@ def test_two_named_classes_are_not_compiled(tmp_path: Path) -> None:
     frame, target = visits()
     model = HistGradientBoostingClassifier(max_iter=2).fit(frame[["pages"]], target.map({0: "no", 1: "yes"}))
     assert ServingRuntimes().compile(model, columns=["pages"], types=TYPES, folder=tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda forest: forest,
+        lambda forest: CalibratedClassifierCV(forest, cv=2),
+        OneVsRestClassifier,
+        lambda forest: StackingClassifier([("forest", forest)], final_estimator=LogisticRegression(), cv=2),
+    ],
+    ids=["alone", "calibrated", "one-against-the-rest", "stacked"],
+)
+def test_a_forest_that_splits_missing_values_off_is_not_given_to_a_converter_that_never_ends(
+    around: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, _ = visits()
+    frame, grown = frame[["pages"]].astype("float64"), np.digitize(frame["pages"], [4, 7])
+    frame.loc[grown == 2, "pages"] = np.nan
+    forest = around(RandomForestClassifier(2, max_depth=2, random_state=0))
+    model = make_pipeline(ColumnTransformer([("numbers", "passthrough", ["pages"])]), forest).fit(frame, grown)
+
+    def never(*given: Any, **options: Any) -> None:
+        raise AssertionError("it would not end")
+
+    monkeypatch.setattr("skl2onnx.to_onnx", never)
+    with pytest.raises(runtime_plan.NotConvertible, match="infinite threshold"):
+        compile_onnx(model, None, tmp_path / "model.onnx", columns=["pages"], types={"pages": "float64"})

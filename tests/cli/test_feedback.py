@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from cli.conftest import Cli, Recorded
 from towpath.adapters.prediction_log import PredictionLog
 from towpath.adapters.prediction_log_places import FolderPlace
 from towpath.cli.exits import Exit
+from towpath.core.errors import BadInput
+from towpath.verbs import labels
 
 
 def test_labels_of_a_csv_file(cli: Cli, recorded: Recorded, place: Path) -> None:
@@ -50,3 +57,10 @@ def test_what_it_refuses(cli: Cli, recorded: Recorded, place: Path) -> None:
     assert (ran.code, "neither a folder" in ran.err) == (Exit.INPUT, True)
     ran = cli("feedback", "--labels", "landed.csv", "--key", "id", "--label", "late")
     assert (ran.code, "There is no project here" in ran.err) == (Exit.INPUT, True)
+
+
+@pytest.mark.parametrize("said", [math.inf, math.nan, 2.5])
+def test_what_is_not_sent_to_a_server(place: Path, said: float) -> None:
+    pq.write_table(pa.table({"id": ["7"], "late": [said]}), place / "landed.parquet")
+    with pytest.raises(BadInput, match="are not all 0 or 1, or of a multiclass model text or whole numbers"):
+        labels.read("landed.parquet", key="id", label="late")

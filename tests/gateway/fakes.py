@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from towpath.core import digest as digests
 from towpath.core.statement import Claims
 from towpath.gateway.batching import Batcher
+from towpath.gateway.outputs import outputs_of
 from towpath.gateway.plan import Model, Plan, Split
 from towpath.gateway.schema import View, schema
 from towpath.ports import Lookup, ModelRun, OnlineAnswer, OnlineView
@@ -17,14 +19,17 @@ Rows = Sequence[Sequence[object]]
 
 
 class ScriptedRuntime:
-    """The port `Runtime`: a function of a row, with a delay when it is not inline. Remembers the sizes of its calls."""
+    """The port `Runtime`: a function of a row, with a delay when it is not inline. Remembers the sizes of its calls.
+
+    The function gives a number, or one for each class.
+    """
 
     kind = "scripted"
 
     def __init__(
         self,
         columns: Sequence[str],
-        score: Callable[[Sequence[object]], float],
+        score: Callable[[Sequence[object]], float | Sequence[float]],
         *,
         inline: bool = True,
         seconds: float = 0.0,
@@ -38,7 +43,8 @@ class ScriptedRuntime:
 
     def predict(self, rows: Rows) -> list[float]:
         self.calls.append(len(rows))
-        return [self._score(row) for row in rows]
+        answered = [self._score(row) for row in rows]
+        return [one for answer in answered for one in (answer if isinstance(answer, Sequence) else [answer])]
 
     async def predict_apart(self, rows: Rows) -> list[float]:
         await asyncio.sleep(self.seconds)
@@ -106,6 +112,17 @@ def model(name: str, runtime: ScriptedRuntime, *, version: str = "1", cheaper: S
         approved=approved(name, runtime.columns, version),
         main=Batcher(runtime, loop),
         cheaper=Batcher(cheaper, loop) if cheaper is not None else None,
+    )
+
+
+def classed(name: str, runtime: ScriptedRuntime, classes: tuple[str | int, ...], *, version: str = "1") -> Model:
+    """A multiclass model; its runtime's `score` answers with each class's probability. Inside a running loop."""
+    loop = asyncio.get_running_loop()
+    return Model(
+        approved=replace(approved(name, runtime.columns, version), classes=classes),
+        main=Batcher(runtime, loop, width=len(classes)),
+        cheaper=None,
+        outputs=outputs_of(classes),
     )
 
 

@@ -133,6 +133,20 @@ def test_a_champion_that_fails_is_stood_in_for_by_the_declared_share() -> None:
     asyncio.run(run())
 
 
+def test_a_share_declared_for_a_binary_model_is_no_answer_of_several_classes() -> None:
+    """A gateway knows the charter that it was started with, and a promotion may replace its model by one of classes."""
+
+    async def run() -> None:
+        desk = Desk(fakes.plan(fakes.classed("a", runtime(broken), ("red", "rosé", "white"))), fallback=0.25)
+        answer = await desk.ask("u", "v")
+        assert answer.refusal is not None
+        assert answer.fallback is None
+        (line,) = desk.lines
+        assert (line["predictions"], line["fallback"], line["error"]) == (None, None, "RuntimeError")
+
+    asyncio.run(run())
+
+
 def test_without_a_declared_share_it_is_refused_and_logged() -> None:
     async def run() -> None:
         one = fakes.model("a", runtime(broken))

@@ -73,11 +73,16 @@ def registered(
     charter: Charter | None = None,
     actor: str = "tester",
     changed: Mapping[str, Finding] | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> Candidate:
-    """A candidate that passed every required gate, compared with the present champion, in the ledger."""
+    """A candidate that passed every required gate, compared with the present champion, in the ledger.
+
+    `trained`: what its training recorded beside the model.
+    """
     grown, charter = Candidate(project=PROJECT), charter or declared()
     facts: dict[str, Any] = {
         Stage.INGEST: {"as_of": "2024-01-29T00:00:00+00:00"},
+        Stage.TRAIN: dict(trained or {}),
         Stage.REGISTER: {FACT: Terms.of(charter).body},
     }
     notes: dict[str, Any] = {

@@ -268,6 +268,9 @@ def test_a_start_freezes_what_it_stands_on(home: House) -> None:
     assert second.salt != row.salt
 
 
+SEVERAL = {"task": "multiclass", "classes": ["red", "rosé", "white"]}
+
+
 def test_who_may_not_be_promoted_gets_no_traffic(home: House, tmp_path: Path) -> None:
     home.challenger = house.registered(home.ledger, 3, outcome=Outcome.FAIL)
     with pytest.raises(Denied, match=r"may not be promoted, so it gets no traffic: eval\."):
@@ -278,6 +281,13 @@ def test_who_may_not_be_promoted_gets_no_traffic(home: House, tmp_path: Path) ->
     home.challenger = house.registered(home.ledger, 2)
     house.crowned(home.ledger, house.registered(home.ledger, 4))
     with pytest.raises(Denied, match="the champion is now"):
+        home.start()
+    home.challenger = house.registered(home.ledger, 5, trained=SEVERAL)
+    with pytest.raises(Denied, match="is a multiclass model, and a rollout judges probabilities"):
+        home.start()
+    house.crowned(home.ledger, home.challenger)
+    home.challenger = house.registered(home.ledger, 6)
+    with pytest.raises(Denied, match="is a multiclass model, and a rollout judges probabilities"):
         home.start()
     home.project = house.project(tmp_path / "plain", rollout="")
     with pytest.raises(Denied, match="declares no rollout"):

@@ -103,8 +103,8 @@ class LabelTables:
 _NUMBER = """CASE lower({said}) WHEN '1' THEN 1 WHEN '1.0' THEN 1 WHEN 'true' THEN 1
 WHEN '0' THEN 0 WHEN '0.0' THEN 0 WHEN 'false' THEN 0 END"""
 _CLASS = "nullif({said}, '')"
-# a gap in a column makes its whole numbers floats
-_WHOLE = "CASE WHEN isfinite({label}) AND {label} = floor({label}) THEN {label}::BIGINT::VARCHAR END"
+# a gap in a column makes its whole numbers floats, and a database's may be decimals
+_WHOLE = "CASE WHEN isfinite({label}) AND {label} = floor({label}) THEN TRY_CAST({label} AS BIGINT)::VARCHAR END"
 
 
 def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: str, classes: bool) -> tuple[int, int]:
@@ -114,7 +114,8 @@ def _read(database: duckdb.DuckDBPyConnection, file: Path, *, key: str, label: s
         if column not in schema.names:
             raise BadInput(f"The labels have no column {column!r}.", value=column, valid=schema.names)
     quoted_key, quoted_label = _quoted(key), _quoted(label)
-    named = _WHOLE if pa.types.is_floating(schema.field(label).type) else _CLASS
+    kind = schema.field(label).type
+    named = _WHOLE if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else _CLASS
     meant = (named if classes else _NUMBER).format(said=f"{quoted_label}::VARCHAR", label=quoted_label)
     database.execute(
         f"CREATE TEMP TABLE given AS SELECT {quoted_key}::VARCHAR AS key, {quoted_label}::VARCHAR AS said, "

@@ -222,6 +222,7 @@ _READ_LABELS = """
 INSERT INTO labels
 SELECT file, epoch_us("at"), request, "row", key, label
 FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
+WHERE label IS NOT NULL
 """
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import warnings
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter, methodcaller
 from pathlib import Path
@@ -108,11 +108,26 @@ def _require_finite_splits(model: object) -> None:
     """skl2onnx never ends on an infinite threshold, which a split of missing values from all others has."""
     import numpy as np
 
-    last = getattr(model, "steps", [(None, model)])[-1][1]
-    parts = getattr(last, "estimators_", [last])
-    for part in parts.ravel() if isinstance(parts, np.ndarray) else parts:
-        if hasattr(part, "tree_") and not np.isfinite(part.tree_.threshold).all():
-            raise NotConvertible("A split has an infinite threshold.")
+    if not all(np.isfinite(tree.threshold).all() for tree in _trees(model)):
+        raise NotConvertible("A split has an infinite threshold.")
+
+
+def _trees(part: Any) -> Iterator[Any]:
+    """The trees of a fitted model, however deep its estimators lie in one another."""
+    if hasattr(part, "tree_"):
+        yield part.tree_
+        return
+    inner: Iterable[Any] = ()
+    if isinstance(part, Mapping):
+        inner = part.values()
+    elif isinstance(part, list | tuple):
+        inner = part
+    elif getattr(getattr(part, "dtype", None), "kind", "") == "O":
+        inner = part.ravel()
+    elif type(part).__module__.startswith("sklearn."):
+        inner = getattr(part, "__dict__", {}).values()
+    for one in inner:
+        yield from _trees(one)
 
 
 def _with_missing(proto: Any) -> Any:

@@ -82,7 +82,7 @@ class Answering:
         task: Task = Task.BINARY,
     ) -> None:
         self.project = project
-        self.task = task
+        self._task = task
         self.serving = serving
         self.plan: Plan | None = None
         self.metrics = ProjectMetrics(project=project, tally=metrics.tally)
@@ -91,6 +91,14 @@ class Answering:
         self._encode = msgspec.json.Encoder().encode
         self._budget = serving.latency_budget_ms / 1e3
         self._shadows = 0
+
+    @property
+    def classed(self) -> bool:
+        """Whether labels are classes: where the champion answers by class, whatever charter this process has read.
+
+        Before there is a champion it is as the charter says.
+        """
+        return self._task is Task.MULTICLASS if self.plan is None else bool(self.plan.outputs.classes)
 
     def ready(self) -> Plan:
         """The plan. Raises `Unready` before there is one, and when nothing that was served may serve any more."""
@@ -175,7 +183,7 @@ class Answering:
         try:
             found, cheaper = await self._ask(champion, rows, begun, self._budget * _PATIENCE)
         except Exception as failure:  # noqa: BLE001 - whatever a model raises
-            return self._default(part, rows, error or _kind(failure))
+            return self._default(part, champion, rows, error or _kind(failure))
         return Given(
             part=part,
             by=champion,
@@ -210,8 +218,12 @@ class Answering:
                 pass
         return await _waited(model.cheaper, rows, patience), "cheaper"
 
-    def _default(self, part: Part, rows: Rows, error: str) -> Given:
-        share = self.serving.fallback
+    def _default(self, part: Part, champion: Model, rows: Rows, error: str) -> Given:
+        """The charter's number, if it declares one and a row of this champion is answered by one.
+
+        The charter may be that of a binary model which the champion has replaced since this process read it.
+        """
+        share = None if champion.outputs.classes else self.serving.fallback
         found = None if share is None else [share] * len(rows)
         fallback = None if share is None else "default"
         return Given(part=part, by=None, rows=rows, predictions=found, fallback=fallback, error=error)
@@ -221,7 +233,7 @@ class Answering:
         failed = next((item for item in answer.given if item.predictions is None), None)
         if failed is not None:
             answer.refusal = Unready(
-                f"No model of {self.project} gave an answer ({failed.error}), and the charter declares no fallback.",
+                f"No model of {self.project} gave an answer ({failed.error}), and no fallback can stand in.",
                 value=failed.error,
             )
         elif len(answer.given) == 1:

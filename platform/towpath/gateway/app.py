@@ -171,9 +171,10 @@ class App:
     async def _feedback(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
         _require(scope, ("POST",))
         _require_json(headers)
-        tasks = {name: answering.task for name, answering in self._projects.items()}
-        project, labels = feedback.decode(await _body(headers, receive), tasks)
-        accepted = feedback.record(project, labels, at=time(), task=tasks[project], write=self._write)
+        body = await _body(headers, receive)
+        classed = {name: answering.classed for name, answering in self._projects.items()}
+        project, labels = feedback.decode(body, classed)
+        accepted = feedback.record(project, labels, at=time(), classed=classed[project], write=self._write)
         self._projects[project].metrics.labels.inc(accepted)
         return json_reply({"accepted": accepted})
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from towpath.core.errors import BadInput, NotFound
-from towpath.core.task import Task
 from towpath.gateway.asked import request_id
 from towpath.gateway.faults import TooLarge, Unready
 from towpath.gateway.lines import ClassLine, LabelLine
@@ -40,8 +39,8 @@ class Feedback(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(Feedback)
 
 
-def decode(body: bytes, projects: Mapping[str, Task]) -> tuple[str, list[Label]]:
-    """The project and its labels; `projects` says of each what it predicts.
+def decode(body: bytes, projects: Mapping[str, bool]) -> tuple[str, list[Label]]:
+    """The project and its labels; `projects` says of each whether its champion's labels are classes.
 
     A class that the champion was not trained on is a label too: it came true, and the model was wrong. Raises
     `BadInput`, `NotFound` and `TooLarge`.
@@ -64,17 +63,17 @@ def decode(body: bytes, projects: Mapping[str, Task]) -> tuple[str, list[Label]]
             valid=[f"1 to {MOST_LABELS:,}"],
         )
     for number, label in enumerate(found.labels):
-        _check(number, label, projects[project])
+        _check(number, label, classed=projects[project])
     return project, found.labels
 
 
-def _check(number: int, label: Label, task: Task) -> None:
-    where = f"labels[{number}]"
-    if task is Task.MULTICLASS:
-        if not 0 < len(str(label.label)) <= _LONGEST_KEY:
-            raise BadInput(f"{where}.label is empty or too long.", value=str(label.label)[:40])
+def _check(number: int, label: Label, *, classed: bool) -> None:
+    where, said = f"labels[{number}]", str(label.label)
+    if classed:
+        if not 0 < len(said) <= _LONGEST_KEY:
+            raise BadInput(f"{where}.label is empty or too long.", value=said[:40])
     elif label.label not in (0, 1):
-        raise BadInput(f"{where}.label is {label.label}.", value=label.label, valid=[0, 1])
+        raise BadInput(f"{where}.label is {said[:40]}.", value=said[:40], valid=[0, 1])
     if label.request is None and label.key is None:
         raise BadInput(f"{where} names neither a request nor a key.", value=number, valid=["request", "key"])
     if label.request is not None:
@@ -85,17 +84,17 @@ def _check(number: int, label: Label, task: Task) -> None:
         raise BadInput(f"{where}.key is empty or too long.", value=str(label.key)[:40])
 
 
-def record(project: str, labels: list[Label], *, at: float, task: Task, write: Callable[[bytes], bool]) -> int:
+def record(project: str, labels: list[Label], *, at: float, classed: bool, write: Callable[[bytes], bool]) -> int:
     """Write the labels into the log, before they are acknowledged. Raises `Unready` when that cannot be done now."""
     for label in labels:
-        if not write(msgspec.json.encode(_line(project, label, at=at, task=task))):
+        if not write(msgspec.json.encode(_line(project, label, at=at, classed=classed))):
             raise Unready("The label cannot be written now.", hint="Send all of them again; repeats do no harm.")
     return len(labels)
 
 
-def _line(project: str, label: Label, *, at: float, task: Task) -> LabelLine | ClassLine:
+def _line(project: str, label: Label, *, at: float, classed: bool) -> LabelLine | ClassLine:
     key = None if label.key is None else str(label.key)
-    if task is Task.MULTICLASS:
+    if classed:
         return ClassLine(
             at=at,
             project=project,

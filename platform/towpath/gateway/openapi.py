@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from towpath import __version__
-from towpath.core.task import Task
 from towpath.gateway.answering import Answering
 from towpath.gateway.asked import LONGEST_ID
 from towpath.gateway.feedback import MOST_LABELS
@@ -52,7 +51,7 @@ def document(projects: Mapping[str, Answering]) -> Json:
         "/invocations": _invocations(projects),
         "/v1/feedback": _post("Labels that came later; sending them again does no harm.", "Feedback", "Accepted"),
     }
-    schemas = _schemas(classes=any(answering.task is Task.MULTICLASS for answering in projects.values()))
+    schemas = _schemas(classes=any(answering.classed for answering in projects.values()))
     for name, answering in projects.items():
         plan = answering.plan
         schemas[f"{name}.InferRequest"] = _infer_request(plan.schema if plan else None, _outputs(answering))

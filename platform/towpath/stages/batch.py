@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ def score(
             for number, block in enumerate(incoming.blocks):
                 rows = _rows(block, approved.columns)
                 chances = _predicted(runtime, rows, job.source, done)
+                if approved.classes:
+                    _require_finite(chances, approved.width, job.source, done)
                 write(pa.Table.from_arrays([*block.columns, *answers.columns(chances)], schema=schema))
                 if log is not None and rows:
                     line = _line(job, approved, block, rows, chances, request=f"batch-{mark}-{number}", now=now)
@@ -112,6 +115,16 @@ def _predicted(runtime: Runtime, rows: Sequence[Sequence[object]], source: Path,
                     f"Row {before + place + 1:,} of {source}: {found.message}", value=found.value, hint=found.hint
                 ) from found
         raise
+
+
+def _require_finite(chances: Sequence[float], width: int, source: Path, before: int) -> None:
+    """Of probabilities that are no numbers some class would be the first, and look like an answer."""
+    for place, one in enumerate(chances):
+        if not math.isfinite(one):
+            raise BadInput(
+                f"Row {before + place // width + 1:,} of {source}: the model gives {one} for a class's probability.",
+                hint="Leave the row out, or send values as in training.",
+            )
 
 
 def _line(

@@ -19,6 +19,7 @@ from towpath.core.rollout_decision import Command, Order, RolloutDecision
 from towpath.core.rollout_orders import begin
 from towpath.core.rollout_policy import RolloutPolicy
 from towpath.core.rollout_power import Planned, admit
+from towpath.core.task import Task
 from towpath.core.terms import terms
 from towpath.ports import Baseline
 from towpath.project import Project
@@ -58,8 +59,9 @@ def start(
     `salt`: 16 bytes, hexadecimal, instead of random ones. Only for a rollout that shall split its units as another did.
 
     Raises `Denied` when the candidate may not be promoted (a gate refused it, those who must agree did not), when there
-    is no champion, policy or threshold, or when another rollout is open; `Problems` when the policy cannot decide at
-    the observed traffic; `IntegrityError` when the ledger is not what was written.
+    is no champion, policy or threshold, when one of the two is no binary model, or when another rollout is open;
+    `Problems` when the policy cannot decide at the observed traffic; `IntegrityError` when the ledger is not what was
+    written.
     """
     reasoned(reason, "An order")
     given: dict[str, Any] = {"author": author, "reason": reason, "now": now, "thresholds": thresholds, "salt": salt}
@@ -79,6 +81,7 @@ def _once(
 ) -> Started:
     name, policy = candidate.project, _declared(candidate, project)
     incumbent = _incumbent(ports, name, candidate)
+    _require_judgeable(candidate)
     ruled = _approved(ports, candidate, project.charter_digest if project is not None else None, now)
     baseline = ports.evidence.baseline(name, model=incumbent.model, policy=policy, since=now - WATCHED)
     frozen = _thresholds(policy, baseline, thresholds or {})
@@ -149,7 +152,19 @@ def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Contender
         )
     if current.candidate.digest == candidate.digest:
         raise Denied(f"{candidate.id} is the champion already.", value=candidate.id)
+    _require_judgeable(current.candidate)
     return contender(current.candidate)
+
+
+def _require_judgeable(candidate: Candidate) -> None:
+    """No gateway would split units between a model of another task and any other, so the rollout would never begin."""
+    task = candidate.entry(Stage.TRAIN).facts.get("task", Task.BINARY.value)
+    if task != Task.BINARY:
+        raise Denied(
+            f"{candidate.id} is a {task} model, and a rollout judges probabilities of 0 or 1.",
+            value=candidate.id,
+            hint="Promote in one step: `towpath promote`.",
+        )
 
 
 def _approved(ports: CanaryPorts, candidate: Candidate, charter: str | None, now: datetime) -> Ruled:

@@ -34,6 +34,9 @@ def answers(chances: Any, classes: list[Any] | None) -> list[Any]:
         found: list[Any] = chances[:, -1].tolist()
         return found
     names = [str(one) for one in classes]
+    for number, row in enumerate(chances):
+        if not np.isfinite(row).all():  # some class would be the first, and look like an answer
+            sys.exit(f"Row {number}: the model gives no probabilities.")
     return [
         {"prediction": classes[int(row.argmax())], "probabilities": dict(zip(names, row.tolist(), strict=True))}
         for row in chances

@@ -91,7 +91,7 @@ def read(source: str, *, key: str, label: str) -> list[LabelledRow]:
         )
     try:
         return [LabelledRow.model_validate({"key": str(row[key]), "label": _plain(row[label])}) for row in known]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:  # of infinity the last
         raise BadInput(
             f"The labels in {label!r} are not all 0 or 1, or of a multiclass model text or whole numbers.",
             valid=[0, 1, "a class"],
