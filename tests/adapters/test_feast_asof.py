@@ -248,7 +248,7 @@ def _check_against_definition(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     feature_rows=st.lists(_FEATURE_ROW, max_size=14),
     entity_rows=st.lists(_ENTITY_ROW, min_size=1, max_size=12),

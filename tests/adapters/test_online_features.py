@@ -190,7 +190,7 @@ def test_an_unknown_store_is_read_through_feast_with_a_warning(
     for file in in_sqlite.repository.glob("*.*"):
         text = file.read_text()
         (copy / file.name).write_text(
-            text.replace("type: sqlite", "type: feast.infra.online_stores.sqlite.SqliteOnlineStore")
+            text.replace("type: sqlite", "type: adapters.online_unknown.OtherSqliteOnlineStore")
         )
     with caplog.at_level(logging.WARNING):
         store = open_online(copy, in_sqlite.state)

@@ -93,16 +93,16 @@ def test_columns_that_were_scaled_on_all_rows_are_left_out(cli: Cli, place: Path
 
 
 @pytest.mark.slow
-def test_several_classes_are_drafted_with_what_cannot_be_done_with_them(cli: Cli, place: Path) -> None:
+def test_several_classes_are_drafted_without_a_rollout(cli: Cli, place: Path) -> None:
     frame = tables.shipped("iris").assign(target=lambda table: table["target"].map({0: "one", 1: "two", 2: "both"}))
     tables.write(frame, place / "iris.csv")
     drafted = cli("init", "mine", "--data", "iris.csv", "--target", "target")
     assert drafted.code == 0, drafted.err
     assert "target is one of 3 classes (both, one, two), as target has them." in drafted.out
-    assert "but not served: neither towpath serve nor towpath batch" in drafted.out
     charter = (place / "mine/charter.yaml").read_text(encoding="utf-8")
     assert "task: multiclass" in charter
     assert "serving:" not in charter
+    assert "rollout:" not in charter
 
 
 def test_a_classifier_is_held_to_the_worst_of_its_draws_or_half_way_to_no_model() -> None:

@@ -69,10 +69,13 @@ class RedisOnlineStoreConfig(redis.RedisOnlineStoreConfig):  # type: ignore[misc
 
 
 def guarded(options: Any) -> Any:
-    """Options of Feast's SQLite or Redis store as those of ours, under the store's short name; others as they are."""
-    if isinstance(options, sqlite.SqliteOnlineStoreConfig):
+    """Options of Feast's SQLite or Redis store as those of ours, under the store's short name; others as they are.
+
+    Those of a store that somebody derived from Feast's are others: it may lay rows out in its own way.
+    """
+    if type(options) is sqlite.SqliteOnlineStoreConfig:
         return SqliteOnlineStoreConfig(**options.model_dump() | {"type": "sqlite"})
-    if isinstance(options, redis.RedisOnlineStoreConfig) and not options.skip_dedup:
+    if type(options) is redis.RedisOnlineStoreConfig and not options.skip_dedup:
         return RedisOnlineStoreConfig(**options.model_dump() | {"type": "redis"})
     return options
 
