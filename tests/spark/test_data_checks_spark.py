@@ -27,8 +27,6 @@ from towpath.settings import Settings
 from towpath.wiring import open_checks
 from unit.shop import contract, document
 
-pytest.importorskip("pyspark", reason="pyspark is not installed: the extra `spark`")
-
 # py4j leaves its connections to Java to the garbage collector.
 pytestmark = [pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pyspark", reason="pyspark is not installed: the extra `spark`")
-
 from towpath.telemetry import silence
 
 silence()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -32,11 +33,12 @@ _EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 _EVENT, _CREATED, _KEY = "towpath_event", "towpath_created", "towpath_key"
 
 
-class _Collected:
+class _Collected(ABC):
     """What Spark answers comes whole."""
 
+    @abstractmethod
     def run(self, timeout: float | None = None) -> pa.Table:
-        raise NotImplementedError
+        """The result. `timeout` is not Spark's to keep."""
 
     @contextmanager
     def opened(self, timeout: float | None = None) -> Iterator[pa.RecordBatchReader]:
