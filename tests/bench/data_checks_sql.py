@@ -100,6 +100,18 @@ def _query() -> str:
 QUERY = _query()
 
 
+def split(flights: Path) -> dict[str, str]:
+    """By file, the query that a person would fill it by, who knows which two checks the broken rows fail."""
+    rows = f"read_parquet('{flights}', file_row_number = true)"
+    first = f"SELECT {_KEY}, min(file_row_number) AS first FROM {rows} GROUP BY {_KEY} HAVING count(*) > 1"
+    again = f"SELECT file_row_number FROM {rows} JOIN ({first}) USING ({_KEY}) WHERE file_row_number > first"
+    fails = f"(distance NOT BETWEEN 1 AND 6000 OR file_row_number IN ({again}))"
+    return {
+        "accepted": f"SELECT * EXCLUDE file_row_number FROM {rows} WHERE NOT {fails}",
+        "quarantine": f"SELECT * EXCLUDE file_row_number FROM {rows} WHERE {fails}",
+    }
+
+
 def newest(flights: Path) -> datetime:
     """The time of the newest flight, from which freshness is seen."""
     import duckdb

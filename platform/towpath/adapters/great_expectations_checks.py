@@ -1,7 +1,8 @@
 """Data checks by Great Expectations: contracts compiled into its suites, run where the rows lie, in findings of ours.
 
 Great Expectations counts the rows that fail; the rows themselves are found and set aside by our own SQL predicate, in
-DuckDB over the files. The two counts are compared for every check: where they differ the finding is an ERROR.
+DuckDB over the files. The two counts are compared: where they differ the finding is an ERROR. Only where our own
+predicate was counted in DuckDB already, and no row fails, is it not counted there again.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from towpath.adapters.great_expectations_engines import DuckDB, Engine, Opened, 
 from towpath.adapters.great_expectations_page import Sample, write_page
 from towpath.adapters.great_expectations_rows import Rows
 from towpath.adapters.great_expectations_spark_suite import SparkCompiler
-from towpath.adapters.great_expectations_suite import Compiler, counts
-from towpath.core.checks import Check, Kind, checks_of
+from towpath.adapters.great_expectations_suite import NUMBER, Compiler, counts
+from towpath.core.checks import OF_ROWS, Check, Kind, checks_of
 from towpath.core.checks_schema import judge_columns, unasked
 from towpath.core.checks_sql import Dialect, Predicates, quoted
 from towpath.core.checks_verdict import Observed, in_order, judge
@@ -62,8 +63,11 @@ class GreatExpectationsChecks:
             rows = Rows(table_files(tables), scratch=Path(scratch) / "rows")
             stack.callback(rows.close)
             opened = stack.enter_context(self._opened(tables, scratch=Path(scratch) / "engine"))
-            seen = _observe(checks, rows, opened, by_table)
-            raw, counted, faults = self._validate(opened, checks, seen, by_table, as_of)
+            seen = _unasked(checks, opened, by_table)
+            raw, counted, faults = self._validate(opened, checks, seen, rows, by_table, as_of)
+            for name, asked in _by_its_table(checks, seen, opened).items():
+                none = {number for number, check in asked.items() if counted.get(number) == 0 and self._ours(check)}
+                seen |= rows.observe(asked, by_table[name], none=none)
             findings: list[Finding] = []
             for number, check in checks.items():
                 if check.kind is Kind.COLUMNS:
@@ -90,14 +94,15 @@ class GreatExpectationsChecks:
         self,
         opened: Opened,
         checks: Mapping[int, Check],
-        seen: Mapping[int, Observed],
+        seen: dict[int, Observed],
+        rows: Rows,
         tables: Mapping[str, Table],
         as_of: datetime,
     ) -> tuple[dict[str, Any], dict[int, int], dict[int, str]]:
-        """One suite and one validation a table: the engine's results, its counts and what it raised, by check."""
-        import great_expectations as gx
-        from great_expectations.validator.validation_statistics import calc_validation_statistics
+        """One suite and one validation a table: the engine's results, its counts and what it raised, by check.
 
+        What our own reading sees is added to `seen` for tables of which something cannot be asked.
+        """
         predicates = Predicates(dialect=self.engine.dialect, relations={name: quoted(name) for name in opened.columns})
         compiling = SparkCompiler if self.engine.dialect is Dialect.SPARK else Compiler
         compiler = compiling(self.engine, predicates, as_of=as_of)
@@ -107,28 +112,29 @@ class GreatExpectationsChecks:
         for name, found in opened.columns.items():
             expectations: list[Any] = []
             for number, check in checks.items():
-                if check.table == name and not seen[number].unasked and not seen[number].fault:
+                if check.table == name and not (number in seen and seen[number].unasked):
                     try:
                         expectations += compiler.expectations(number, check, tables[name], found)
                     except BadInput as error:
                         unspoken[number] = str(error)
             batch = opened.batch(name)
-            validation = batch.validate(
-                gx.ExpectationSuite(name=name, expectations=expectations), result_format=_RESULT
-            )
+            validation = _validated(batch, name, expectations)
             if len(counts(validation.results)[1]) > 1:
-                # They share a query, which fails as a whole: asked again each alone, the others are answered.
-                alone = [gx.ExpectationSuite(name=name, expectations=[one]) for one in expectations]
-                validation.results = [
-                    result for suite in alone for result in batch.validate(suite, result_format=_RESULT).results
-                ]
-                statistics = calc_validation_statistics(validation.results)._asdict()
-                validation.success = statistics.pop("success")
-                validation.statistics = statistics
+                # They share a query, which fails as a whole: again without those that cannot be asked of the files.
+                seen |= rows.observe(_by_its_table(checks, seen, opened)[name], tables[name])
+                faulty = {number for number, one in seen.items() if one.fault}
+                expectations = [one for one in expectations if one.meta[NUMBER] not in faulty]
+                validation = _validated(batch, name, expectations)
+                if len(counts(validation.results)[1]) > 1:
+                    _each_alone(validation, batch, name, expectations)
             results += validation.results
             raw[name] = validation.to_json_dict()
         counted, faults = counts(results)
         return raw, counted, faults | unspoken
+
+    def _ours(self, check: Check) -> bool:
+        """Whether Great Expectations counts by our own predicate, in the engine that we would ask it of again."""
+        return self.engine.dialect is Dialect.DUCKDB and check.kind in OF_ROWS and not Compiler.has_its_own(check)
 
     @contextmanager
     def _opened(self, tables: Mapping[str, Path], *, scratch: Path) -> Iterator[Opened]:
@@ -147,20 +153,40 @@ class GreatExpectationsChecks:
             yield opened
 
 
-def _observe(
-    checks: Mapping[int, Check], rows: Rows, opened: Opened, tables: Mapping[str, Table]
-) -> dict[int, Observed]:
-    """What our own reading of the files sees of each check, or why it cannot be asked."""
-    seen = {
+def _validated(batch: Any, name: str, expectations: Sequence[Any]) -> Any:
+    import great_expectations as gx
+
+    return batch.validate(gx.ExpectationSuite(name=name, expectations=expectations), result_format=_RESULT)
+
+
+def _each_alone(validation: Any, batch: Any, name: str, expectations: Sequence[Any]) -> None:
+    """Put the results of a suite asked one by one in place of those of the whole, so that the one at fault is named."""
+    from great_expectations.validator.validation_statistics import calc_validation_statistics
+
+    validation.results = [result for one in expectations for result in _validated(batch, name, [one]).results]
+    statistics = calc_validation_statistics(validation.results)._asdict()
+    validation.success = statistics.pop("success")
+    validation.statistics = statistics
+
+
+def _unasked(checks: Mapping[int, Check], opened: Opened, tables: Mapping[str, Table]) -> dict[int, Observed]:
+    """The checks that cannot be asked, with the reason, and those of columns, which are not of rows."""
+    return {
         number: Observed(unasked=reason)
         for number, check in checks.items()
         for reason in [unasked(check, tables, opened.columns)]
         if reason or check.kind is Kind.COLUMNS
     }
-    for name in opened.columns:
-        asked = {number: check for number, check in checks.items() if number not in seen and check.table == name}
-        seen |= rows.observe(asked, tables[name])
-    return seen
+
+
+def _by_its_table(
+    checks: Mapping[int, Check], seen: Mapping[int, Observed], opened: Opened
+) -> dict[str, dict[int, Check]]:
+    """By table, the checks that our own reading has not yet answered."""
+    return {
+        name: {number: check for number, check in checks.items() if check.table == name and number not in seen}
+        for name in opened.columns
+    }
 
 
 def _by_table(contracts: Sequence[Contract]) -> dict[str, Table]:

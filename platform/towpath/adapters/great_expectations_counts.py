@@ -10,10 +10,11 @@ from typing import Any
 
 import great_expectations.expectations as gxe
 import sqlalchemy as sa
+from great_expectations.compatibility.pydantic import PrivateAttr
 from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.core.metric_function_types import MetricPartialFunctionTypes
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
-from great_expectations.expectations.expectation import BatchExpectation
+from great_expectations.expectations.expectation import BatchExpectation, Expectation
 from great_expectations.expectations.metrics.metric_provider import metric_partial
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 
@@ -53,7 +54,24 @@ class Count(TableMetricProvider):  # type: ignore[misc]
         return sa.literal_column(count), metric_domain_kwargs, {}
 
 
-class ExpectNoneToFail(BatchExpectation):  # type: ignore[misc]
+class _Once(Expectation):  # type: ignore[misc]
+    """Makes its configuration once: Great Expectations asks each expectation for it some sixty times."""
+
+    _made: Any = PrivateAttr(default=None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name != "_made":
+            self._made = None
+
+    @property
+    def configuration(self) -> Any:
+        if self._made is None:
+            self._made = super().configuration
+        return self._made
+
+
+class ExpectNoneToFail(_Once, BatchExpectation):  # type: ignore[misc]
     """That a count of what fails (rows by a predicate, copies of keys, references without a row) is 0."""
 
     count_sql: str
@@ -65,11 +83,11 @@ class ExpectNoneToFail(BatchExpectation):  # type: ignore[misc]
         return {"success": found == 0, "result": {"observed_value": found}}
 
 
-class _Counted:
+class _Counted(_Once):
     """Counts and no more: the list of failing values would cost a query for each column."""
 
     def get_validation_dependencies(self, *args: Any, **named: Any) -> Any:
-        asked = super().get_validation_dependencies(*args, **named)  # type: ignore[misc]
+        asked = super().get_validation_dependencies(*args, **named)
         for name in list(asked.metric_configurations):
             if name.endswith(".unexpected_values"):
                 asked.remove_metric_configuration(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,23 +25,20 @@ _COLUMNS = (
 ZONED = "TIMESTAMP WITH TIME ZONE"
 # Of DuckDB's buffers; a process with its libraries stays under 2 GB. What is bigger goes to disk.
 BOUNDED = "SET memory_limit = '900MB'"
+_WHOLE = "whole"
+_GLANCE = 1_000  # rows in which nearly every column has a value; the others are looked for one by one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A database ready for checks: its data source for Great Expectations, and the columns of each table.
-
-    `assets`: by table, the name by which Great Expectations finds it.
-    """
+    """A database ready for checks: its data source for Great Expectations, and the columns of each table."""
 
     source: Any
     columns: Mapping[str, Mapping[str, Found]]
-    assets: Mapping[str, str]
 
     def batch(self, table: str) -> Any:
         """The whole of a table, for Great Expectations to validate."""
-        asset = self.source.add_table_asset(name=table, table_name=self.assets[table])
-        return asset.add_batch_definition_whole_table("whole").get_batch()
+        return self.source.get_asset(table).get_batch_definition(_WHOLE).get_batch()
 
 
 class Engine(Protocol):
@@ -108,15 +105,15 @@ class DuckDB:
             connection.exec_driver_sql(f"SET GLOBAL TimeZone = 'UTC'; {BOUNDED}; SET preserve_insertion_order = false")
             connection.exec_driver_sql(f"SET temp_directory = {literal(str(scratch))}")
             # A second name that is no word of SQL: Great Expectations writes names without quotes for DuckDB.
-            assets = {name: f"{name}_rows_" for name in tables}
+            places = {name: f"{name}_rows_" for name in tables}
             for name, file in tables.items():
                 view = f"AS SELECT * FROM read_parquet({literal(str(file))})"
                 connection.exec_driver_sql(f"CREATE VIEW {quoted(name)} {view}")
-                connection.exec_driver_sql(f"CREATE VIEW {quoted(assets[name])} {view}")
+                connection.exec_driver_sql(f"CREATE VIEW {quoted(places[name])} {view}")
             connection.commit()
-            source = context.data_sources.add_duckdb(name="duckdb", connection_string=url)
+            source = context.data_sources.add_duckdb(name="duckdb", connection_string=url, assets=_assets(places))
             try:
-                yield Opened(source=source, columns=_columns(self, connection, tables), assets=assets)
+                yield Opened(source=source, columns=_columns(self, connection, tables))
             finally:
                 _closed(source)
         _disposed(engine)
@@ -166,11 +163,23 @@ class PostgreSQL:
                 f"Schema {self.schema!r} has no table {missing[0]!r}.", value=missing[0], valid=sorted(columns),
                 hint="Load the tables into that schema, or run the checks on the files (DuckDB).",
             )  # fmt: skip
-        source = context.data_sources.add_checked_postgres(name="postgresql", connection_string=address)
+        assets = _assets({name: quoted(name) for name in columns})
+        source = context.data_sources.add_checked_postgres(name="postgresql", connection_string=address, assets=assets)
         try:
-            yield Opened(source=source, columns=columns, assets={name: quoted(name) for name in columns})
+            yield Opened(source=source, columns=columns)
         finally:
             _closed(source)
+
+
+def _assets(places: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Tables whole, as a data source declares them, by the name under which each lies there.
+
+    Declared with their source: each that is added to one writes down the whole context once more.
+    """
+    return [
+        {"name": name, "type": "table", "table_name": place, "batch_definitions": [{"name": _WHOLE}]}
+        for name, place in places.items()
+    ]
 
 
 def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Path]) -> dict[str, dict[str, Found]]:
@@ -189,11 +198,19 @@ def _columns(engine: Engine, connection: sa.Connection, tables: Mapping[str, Pat
 
 def _empty(connection: sa.Connection, table: str, columns: Mapping[str, str]) -> set[str]:
     """The columns of a table with rows that hold nothing but nulls; looking ends at the first value."""
-    asked = ["", *(f" WHERE {quoted(name)} IS NOT NULL" for name in columns)]
-    texts = [f"EXISTS (SELECT 1 FROM {quoted(table)}{where})" for where in asked]
-    looks: list[sa.ColumnElement[bool]] = [sa.literal_column(text) for text in texts]
-    rows, *filled = connection.execute(sa.select(*looks)).one()
-    return {name for name, has_values in zip(columns, filled, strict=True) if rows and not has_values}
+    every: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(sa.table(sa.quoted_name(table, quote=True)))
+    glance = every.limit(_GLANCE).subquery()
+    rows, *filled = _one(connection, ["count(*)", *(f"count({quoted(name)})" for name in columns)], glance)
+    unseen = [name for name, values in zip(columns, filled, strict=True) if rows and not values]
+    looks = [f"EXISTS (SELECT 1 FROM {quoted(table)} WHERE {quoted(name)} IS NOT NULL)" for name in unseen]
+    found = _one(connection, looks) if looks else ()
+    return {name for name, has_values in zip(unseen, found, strict=True) if not has_values}
+
+
+def _one(connection: sa.Connection, values: Sequence[str], *source: sa.FromClause) -> tuple[Any, ...]:
+    """The one row of a query of SQL texts."""
+    asked: list[sa.ColumnElement[Any]] = [sa.literal_column(value) for value in values]
+    return tuple(connection.execute(sa.select(*asked).select_from(*source)).one())
 
 
 def _found(engine: Engine, name: str, native: str, empty: bool) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -40,6 +41,14 @@ class _Section:
         return worst(self.findings)
 
 
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("towpath.adapters"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+
+
 def write_page(
     file: Path,
     contracts: Sequence[Contract],
@@ -50,10 +59,6 @@ def write_page(
     as_of: datetime,
 ) -> Path:
     """Write the page. The same findings give the same bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("towpath.adapters"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
     sections = [
         _Section(
             table=name,
@@ -65,16 +70,20 @@ def write_page(
         for contract in contracts
         for name in contract.tables
     ]
-    html = environment.get_template("checks.html.j2").render(
-        sections=sorted(sections, key=lambda one: (_WORST_FIRST.index(one.outcome), one.table)),
-        outcome=worst(findings),
-        totals=[(outcome, sum(one.outcome is outcome for one in findings)) for outcome in reversed(_WORST_FIRST)],
-        warnings=sum(one.severity is Severity.WARNING and one.outcome is not Outcome.PASS for one in findings),
-        as_of=as_of.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        gate=gate,
-        rows=sum(one.rows for one in tables.values()),
-        quarantined=sum(one.quarantined for one in tables.values()),
-        passed=Outcome.PASS,
+    html = (
+        _environment()
+        .get_template("checks.html.j2")
+        .render(
+            sections=sorted(sections, key=lambda one: (_WORST_FIRST.index(one.outcome), one.table)),
+            outcome=worst(findings),
+            totals=[(outcome, sum(one.outcome is outcome for one in findings)) for outcome in reversed(_WORST_FIRST)],
+            warnings=sum(one.severity is Severity.WARNING and one.outcome is not Outcome.PASS for one in findings),
+            as_of=as_of.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            gate=gate,
+            rows=sum(one.rows for one in tables.values()),
+            quarantined=sum(one.quarantined for one in tables.values()),
+            passed=Outcome.PASS,
+        )
     )
     file.write_text(html, encoding="utf-8")
     return file

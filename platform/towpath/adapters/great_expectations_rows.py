@@ -6,7 +6,7 @@ are answered each by a query of the columns they need. Memory is bounded: what d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,19 +51,19 @@ class Rows:
     def close(self) -> None:
         self._connection.close()
 
-    def observe(self, checks: Mapping[int, Check], table: Table) -> dict[int, Observed]:
-        """What the checks of one table (others than of its columns) see, by number.
+    def observe(self, checks: Mapping[int, Check], table: Table, *, none: Collection[int] = ()) -> dict[int, Observed]:
+        """What the checks of one table (others than of its columns) see, by number; of those in `none`, no row fails.
 
         One that cannot be carried out says so in `fault`; it is found by asking each on its own.
         """
         if not checks:
             return {}
         try:
-            return self._observe(checks, table)
+            return self._observe(checks, table, none)
         except duckdb.Error as error:
             if len(checks) == 1:
                 return dict.fromkeys(checks, Observed(fault=str(error).strip().splitlines()[0]))
-            alone = [self.observe({number: check}, table) for number, check in checks.items()]
+            alone = [self.observe({number: check}, table, none=none) for number, check in checks.items()]
             return {number: seen for one in alone for number, seen in one.items()}
 
     def split(
@@ -92,10 +92,10 @@ class Rows:
         texts = [["" if value is None else str(value) for value in row] for row in found.fetchall()]
         return [REASONS, *names], texts
 
-    def _observe(self, checks: Mapping[int, Check], table: Table) -> dict[int, Observed]:
+    def _observe(self, checks: Mapping[int, Check], table: Table, none: Collection[int]) -> dict[int, Observed]:
         """All checks of a table; one that fails to run fails them all."""
         looked = {number: self._looked_at(check) for number, check in checks.items()}
-        asked = {number: self._aggregate(check) for number, check in checks.items()}
+        asked = {number: "" if number in none else self._aggregate(check) for number, check in checks.items()}
         needed = list(dict.fromkeys([*looked.values(), *(one for one in asked.values() if one)]))
         select = ", ".join(f"({one})" for one in ["count(*)", *needed])
         rows, *values = self._row(f"SELECT {select} FROM numbered.{quoted(table.name)} AS checked")
@@ -104,7 +104,9 @@ class Rows:
         for number, check in checks.items():
             seen = Observed(rows=rows, looked_at=answers[looked[number]])
             answer = answers.get(asked[number])
-            if check.kind is Kind.FRESH:
+            if number in none:
+                found[number] = replace(seen, sharing=0 if check.kind is Kind.UNIQUE else None)
+            elif check.kind is Kind.FRESH:
                 found[number] = replace(seen, value=None if answer is None else float(answer))
             elif check.kind is Kind.TABLE_RULE:
                 found[number] = replace(seen, value=self._one_thread(self.predicates.rule(check)))

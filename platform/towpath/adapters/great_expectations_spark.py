@@ -68,7 +68,6 @@ class Spark:
             yield _Frames(
                 source=source,
                 columns={name: _columns(self, frame, tables[name]) for name, frame in frames.items()},
-                assets={name: name for name in frames},
                 frames=frames,
             )
 

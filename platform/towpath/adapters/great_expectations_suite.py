@@ -20,6 +20,7 @@ from towpath.core.evidence import Severity
 from towpath.core.promises import Bound, LogicalType, Operator, Table
 
 NUMBER = "towpath"
+_ITS_OWN = (Kind.FILLED, Kind.LENGTH, Kind.LISTED, Kind.RANGE, Kind.ROWS)
 _BUNDLED = (Dialect.DUCKDB, Dialect.POSTGRESQL)
 
 
@@ -40,8 +41,14 @@ class Compiler:
             Kind.FILLED: self._filled,
             Kind.LENGTH: self._length,
             Kind.LISTED: self._listed,
+            Kind.RANGE: self._range,
             Kind.ROWS: self._rows,
         }
+
+    @staticmethod
+    def has_its_own(check: Check) -> bool:
+        """Whether Great Expectations has an expectation for it: not for a range of times."""
+        return check.kind in _ITS_OWN and not (check.kind is Kind.RANGE and check.temporal)
 
     def expectations(self, number: int, check: Check, table: Table, found: Mapping[str, Found]) -> list[Any]:
         """The expectations of a check; their results come back under its number."""
@@ -71,10 +78,8 @@ class Compiler:
         return [names, self._none_to_fail(f"(SELECT count(*) FROM ({query}) AS wrong)", query)]
 
     def _expectation(self, check: Check) -> Any:
-        if check.kind in self._own:
+        if self.has_its_own(check):
             return self._own[check.kind](check)
-        if check.kind is Kind.RANGE and not check.temporal:
-            return self._range(check)
         if check.kind in (Kind.FRESH, Kind.TABLE_RULE):
             query = self._stale(check) if check.kind is Kind.FRESH else self._broken(check)
             return self._none_to_fail(f"(SELECT count(*) FROM ({query}) AS broken)", query)

@@ -81,8 +81,8 @@ def _once(
 ) -> Started:
     name, policy = candidate.project, _declared(candidate, project)
     incumbent = _incumbent(ports, name, candidate)
-    _require_judgeable(candidate)
     ruled = _approved(ports, candidate, project.charter_digest if project is not None else None, now)
+    _require_judgeable(candidate)
     baseline = ports.evidence.baseline(name, model=incumbent.model, policy=policy, since=now - WATCHED)
     frozen = _thresholds(policy, baseline, thresholds or {})
     plan = admit(policy, baseline.rates, _units_per_day(baseline)) if baseline is not None and baseline.units else ()
