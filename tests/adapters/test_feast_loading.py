@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from towpath.adapters import feast_loading
+
 _WRONG = """
 import json, warnings
 warnings.simplefilter("ignore")
@@ -57,3 +59,22 @@ def test_a_wrong_definition_is_refused_as_feast_refuses_it() -> None:
     said, *_ = ours = _heard("from towpath.adapters import feast_loading; feast_loading.load()")
     assert sum(one.startswith("TypeCheckError") for one in said) > len(said) / 2, said
     assert ours == _heard("")
+
+
+@pytest.mark.filterwarnings("ignore:There are some mismatches:UserWarning")  # it was never applied
+def test_what_feast_does_to_a_view_stays_with_who_asked_for_it() -> None:
+    feast_loading.load()
+    from feast import FeatureView, FileSource
+    from feast.infra.registry import proto_registry_utils as reading
+    from feast.protos.feast.core.Registry_pb2 import Registry
+
+    source = FileSource(path="weather.parquet", timestamp_field="at")
+    view = FeatureView(name="weather", entities=[], source=source)
+    proto = view.to_proto()
+    proto.spec.project = "shop"
+    registry = Registry(feature_views=[proto], version_id="1")
+    for _ in range(2):
+        (one,) = reading.list_feature_views(registry, "shop", None)
+        assert one.entities, "its placeholder"
+        one.entities = []  # as `FeatureStore.list_feature_views` does
+        assert reading.get_any_feature_view(registry, "weather", "shop").entities

@@ -227,7 +227,6 @@ class Day:
             assert parity.sampled == len(rows)
             if parity.differing:
                 found[view.name] = parity.example
-        self.store.refresh_registry()  # a join strips views of no entity in Feast's cache
         return found
 
 
