@@ -11,6 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Else every process that a test starts, and every worker, compiles the platform and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
+TESTS ?= not slow
 
 .PHONY: help demo test test-all lint type bench bench-canary bench-serve bench-ledger bench-verify bench-data lock docs format clean
 
@@ -21,7 +22,7 @@ demo: .venv/ready ## Set up, then take real flights from raw data to a promoted 
 	@$(RUN)towpath demo
 
 test: .venv/ready-dev ## Set up, then run the fast tests (about 12 minutes on 2 cores)
-	$(RUN)pytest -n $(WORKERS) -m "not slow"
+	$(RUN)pytest -n $(WORKERS) -m "$(TESTS)"
 
 test-all: .venv/ready-dev ## The tests and the slow ones
 	$(RUN)pytest -n $(WORKERS)

@@ -467,6 +467,7 @@ def test_a_rule_that_answers_by_chance_is_said(tmp_path: Path) -> None:
         run(files, tmp_path / "out", of=parse(changed, origin="shop"))
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_bytes_and_findings(tmp_path: Path) -> None:
     many = "SELECT o.* REPLACE (o.id + 10 * n AS id) FROM orders AS o, range(40000) AS r(n) ORDER BY n, o.id"
     files = shop_tables.write(tmp_path / "in", orders=many)

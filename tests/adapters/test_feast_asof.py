@@ -263,7 +263,8 @@ def test_any_small_data_join_as_defined(
     _check_against_definition(pair_stores, feature_rows, entity_rows, cut)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_many_rows_join_as_defined(pair_stores: tuple[Path, dict[bool, FeatureStore]], seed: int) -> None:
     """More rows than DuckDB joins by its loop for few, so that its sorting join is held to the definition too."""
     draw = random.Random(seed)

@@ -155,6 +155,7 @@ UriSources().snapshot("data", base=Path(sys.argv[2]), target=Path(sys.argv[3]), 
 """
 
 
+@pytest.mark.slow
 def test_the_same_rows_give_the_same_bytes(reader: Reader) -> None:
     for month in range(3):
         rows = "".join(

@@ -251,6 +251,7 @@ def test_a_closed_pipe_is_no_news(recorded: Recorded, place: Path) -> None:
     assert (ran.returncode, ran.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_json_is_alone_on_stdout(recorded: Recorded, place: Path) -> None:
     ran = process("run", str(recorded.project), "--as-of", "2024-01-29", "--until", "ingest", "--json")
     assert ran.returncode == 0, ran.stderr

@@ -78,6 +78,7 @@ def test_one_port_for_both_is_refused(cli: Cli) -> None:
     assert cli("up", "--mlflow-port", port, "--prefect-port", port, "--json").json["error"]["value"] == port
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_by_itself_is_named_with_its_last_words(
     cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

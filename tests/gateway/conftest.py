@@ -9,12 +9,13 @@ import pytest
 
 from gateway import served
 from gateway.served import Built, House, Served
+from once import once
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Nobody writes into it."""
-    return served.build(tmp_path_factory.mktemp("gateway"))
+    return once(tmp_path_factory, "served", served.build)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ EXAMPLES = 25
 PAGES = 17  # its own page schemathesis leaves out
 
 
-@pytest.mark.parametrize("mode", ["positive", "negative"])
+@pytest.mark.parametrize("mode", [pytest.param("positive", marks=pytest.mark.slow), "negative"])
 def test_every_page_answers_as_described(gateway: Served, mode: str) -> None:
     """Requests that follow the description, and such that break it in one place."""
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{gateway.port}/openapi.json")

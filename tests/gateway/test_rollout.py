@@ -80,6 +80,7 @@ def test_the_whole_life_of_a_rollout_under_load(house: House, flights: list[dict
     assert {item.request for item in outcomes} <= set(logged)
 
 
+@pytest.mark.slow
 def test_without_a_lease_the_champion_is_alone(house: House, flights: list[dict[str, Any]]) -> None:
     inside = _inside(flights, HALF)
     with served.serving(house) as gateway:
@@ -115,6 +116,7 @@ def test_a_shadowed_challenger_answers_nobody_and_is_logged(house: House, flight
     assert all(row["prediction"] is not None for row in shadows)
 
 
+@pytest.mark.slow
 def test_a_new_champion_is_swapped_in_under_load(house: House, flights: list[dict[str, Any]]) -> None:
     with served.serving(house) as gateway, load(gateway.port, flights) as found:
         time.sleep(0.5)
@@ -156,6 +158,7 @@ def _restarts(gateway: served.Served) -> float:
     return float(found[0].split()[-1]) if found else 0.0
 
 
+@pytest.mark.slow
 def test_it_goes_on_while_the_database_is_away(house: House, flights: list[dict[str, Any]]) -> None:
     inside = _inside(flights, HALF)
     with served.serving(house) as gateway:

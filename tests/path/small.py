@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import csv
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from towpath import wiring
+from towpath.adapters.mlflow_models import MlflowModels
 from towpath.core.evidence import Candidate, Outcome, Record, RecordKind
 from towpath.core.gates import Stage
 from towpath.core.policy import Decision, Verdict
@@ -33,6 +36,7 @@ from towpath.stages.work import Work
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
 WATCHED = datetime(2013, 6, 15, tzinfo=UTC)
 REASON = "first champion of the tests"
+DATABASE = "mlflow.db"
 EVERY = 8  # of the publisher's flights, in their order, one is kept
 MONTHS = ("2013-04.csv", "2013-05.csv", "2013-06.csv")
 
@@ -166,12 +170,24 @@ def opened(
 ) -> Iterator[Work]:
     """The project in `folder`, ready to go along the path, with everything embedded below `state`."""
     given = settings(state, environment)
+    if given.mlflow == f"sqlite:///{state / DATABASE}" and not state.exists():
+        state.mkdir(parents=True)
+        (state / DATABASE).write_bytes(_empty_database())
     work = wiring.open_work(given, load(folder), as_of=as_of, order=order, progress=progress or Heard(), **ports)
     try:
         yield work
     finally:
         if isinstance(work.ports.ledger, SqlLedger):
             work.ports.ledger.close()
+
+
+@cache
+def _empty_database() -> bytes:
+    """MLflow's database before anything is in it: it takes two seconds to make, and is the same each time."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = MlflowModels(f"sqlite:///{folder}/{DATABASE}", artifacts=folder)
+        assert models.client.search_registered_models() == []
+        return (Path(folder) / DATABASE).read_bytes()
 
 
 def settings(state: Path, environment: Mapping[str, str] | None = None) -> Settings:

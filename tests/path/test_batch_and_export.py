@@ -298,6 +298,7 @@ def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_an_exported_bundle_scores_alone(place: Place) -> None:
     bundle = place.folder / "edge" / "flights"
     ran = place.call("export", place.trail.candidate.id, "--to", str(bundle), "--json")
@@ -347,6 +348,7 @@ def test_export_refuses(place: Place) -> None:
     assert not (place.folder / "other").exists()
 
 
+@pytest.mark.slow
 def test_export_refuses_when_parity_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A converter that goes wrong, as converters do: nothing is written, and the row is named."""
     from towpath.adapters import runtimes

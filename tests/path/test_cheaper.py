@@ -16,6 +16,7 @@ GOOD = "{learning_rate: 0.3, max_iter: 5, max_leaf_nodes: 7, min_samples_leaf: 4
 POOR = "{learning_rate: 0.0001, max_iter: 1, max_leaf_nodes: 2, min_samples_leaf: 40}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("declared", "good"), [(GOOD, True), (POOR, False)], ids=["good enough", "no better than chance"]
 )

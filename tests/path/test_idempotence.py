@@ -77,6 +77,7 @@ def test_a_change_of_the_charter_is_worked_from_where_it_counts(
     _is_worked(trail, project, tmp_path, computed)
 
 
+@pytest.mark.slow
 def test_a_change_of_the_training_code_is_worked_from_training(trail: Trail, project: Path, tmp_path: Path) -> None:
     small.edit(project / "train.py", "UNSEEN, MISSING = -1, -2", "UNSEEN, MISSING = -2, -1")
     _is_worked(trail, project, tmp_path, ["train", "evaluate", "register"])

@@ -60,6 +60,7 @@ def test_killed_in_a_stage(stage: Stage, trail: Trail, mortals: Mortals, tmp_pat
         _nothing_twice(work, trail, reached=stage)
 
 
+@pytest.mark.slow
 def test_killed_once_in_each_stage_on_one_way(trail: Trail, mortals: Mortals, project: Path, tmp_path: Path) -> None:
     """In another process, on one thread, with project and state elsewhere: the same candidate all the same."""
     state = tmp_path / "state"
@@ -81,6 +82,7 @@ def test_killed_once_in_each_stage_on_one_way(trail: Trail, mortals: Mortals, pr
         _one_champion(work, trail)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "points",
     [

@@ -36,6 +36,7 @@ NAMED = {
     "future-features": "carrier_delays",
     "worse-model": "champion",
 }
+LATE = ("leakage", "future-features", "worse-model")  # refused after training: each takes ten seconds
 
 
 def test_every_sabotage_is_tried() -> None:
@@ -45,7 +46,7 @@ def test_every_sabotage_is_tried() -> None:
     assert {item.gate for item in SABOTAGES.values()} <= set(GATES)
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LATE else ()) for name in NAMED])
 def test_a_damaged_project_is_refused(name: str, trail: Trail, project: Path, tmp_path: Path) -> None:
     sabotage = SABOTAGES[name]
     assert sabotage.moment is Moment.PROJECT

@@ -58,6 +58,7 @@ def test_the_path_on_postgres_and_s3_gives_the_same_candidate(
         assert found.candidate.digest == trail.candidate.digest
 
 
+@pytest.mark.slow
 def test_an_object_that_changed_in_s3_is_refused(
     trail: Trail, tmp_path: Path, rclone_s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

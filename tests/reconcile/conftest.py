@@ -9,6 +9,7 @@ import pytest
 
 from gateway import served
 from gateway.served import Built
+from once import once
 from reconcile import desk
 from reconcile.desk import Desk
 
@@ -16,7 +17,7 @@ from reconcile.desk import Desk
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Nobody writes into it."""
-    return served.build(tmp_path_factory.mktemp("reconcile"))
+    return once(tmp_path_factory, "served", served.build)
 
 
 @pytest.fixture
