@@ -336,6 +336,7 @@ def test_a_certificate_is_revoked_by_its_fingerprint_and_an_authority_as_well(
     code, attested = ask(trust, "model", "attest", bare.candidate.id)
     assert (code, attested["key"]) == (0, fingerprint(second)[:32])
     assert attested["signer"] == f"certificate {fingerprint(second)[:32]} of CN=releases"
+    assert attested["certificate"] == attested["key"]
     opened(bare, trust).load().close()
     (record,) = [one for one in bare.world.ledger.records(kind=RecordKind.ACCESS) if "key" in one.body]
     assert (record.body["key"], record.body["key_id"]) == ("revoke", fingerprint(first)[:32])

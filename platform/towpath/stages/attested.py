@@ -41,6 +41,15 @@ class Attested:
         """Who signed, in words."""
         return named(self.signatory)
 
+    @property
+    def certificate(self) -> str | None:
+        """The fingerprint by which this one statement's certificate is revoked; None where a trusted key signed."""
+        match self.signatory:
+            case Certified(key_id=fingerprint) | Identified(certificate=fingerprint):
+                return fingerprint
+            case TrustedKey():
+                return None
+
     def require(self, name: str, digest: str) -> None:
         """Raises `IntegrityError` unless that part of the candidate has that digest."""
         if self.subjects.get(name) != digest:
