@@ -70,14 +70,16 @@ def attestations(ledger: Ledger, claims: Claims) -> list[Record]:
 def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims, *, known: Sequence[Record] = ()) -> Attested:
     """The newest attestation that holds: signed by a trusted key that is not revoked, about exactly this candidate.
 
-    `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked only when none
-    of them holds. Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest, or
-    `Misconfigured` where it cannot be asked who vouches for it.
+    `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked for others
+    only when none of them holds. The rest of the ledger need not be verified before: the attestation's own record is.
+    Raises `IntegrityError` (`integrity.attestation`; `integrity.ledger` for a changed record) that says what is wrong
+    with the newest, or `Misconfigured` where it cannot be asked who vouches for it.
     """
     claims = of if isinstance(of, Claims) else statements.claims(of)
     first: IntegrityError | Misconfigured | None = None
     for record in _each(known, ledger, claims):
         try:
+            ledger.require_written(record)  # its time decides whether an expired certificate counts
             return _proven(record, keys, claims)
         except (IntegrityError, Misconfigured) as error:
             first = first or error
@@ -105,7 +107,7 @@ def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
     else:
         if not isinstance(material, Mapping):
             raise IntegrityError("An attestation's verification material is none.", gate=GATE)
-        # A certificate counts where it was good when the ledger wrote this down: the ledger tells the time.
+        # A certificate counts where it was good when the ledger wrote this down: the record's time is the ledger's.
         who = keys.vouched(Stamp(key_id=key_id, signature=signature, material=material), payload, at=record.at)
         if who.key_id != key_id:
             raise untrusted(key_id, claims.candidate, revoked=False)
