@@ -22,7 +22,7 @@ from towpath.core import digest as digests
 from towpath.core.access import Action
 from towpath.core.approvals import approval_key
 from towpath.core.errors import Conflict, Denied, Forbidden, IntegrityError, Misconfigured, TowpathError
-from towpath.core.evidence import Candidate, Record, RecordKind
+from towpath.core.evidence import Candidate, RecordKind
 from towpath.core.policy import Verdict
 from towpath.core.rollout import Phase, Rollout
 from towpath.core.rollout_decision import Command, Order
@@ -514,10 +514,6 @@ def test_attestation_copied(scene: Scene) -> None:
             with scene.ledger() as opened:
                 found = list(opened.records(**chosen))  # type: ignore[arg-type]
             return iter(one for one in found if one.actor == "mallory" and one.body == mine.body)
-
-        def require_written(self, record: Record) -> None:
-            with scene.ledger() as opened:
-                opened.require_written(record)
 
     keys = wiring.open_keys(scene.settings)
     with pytest.raises(IntegrityError, match="about something else"):

@@ -71,7 +71,7 @@ def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims, *, know
     """The newest attestation that holds: signed by a trusted key that is not revoked, about exactly this candidate.
 
     `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked for others
-    only when none of them holds. The rest of the ledger need not be verified before: the attestation's own record is.
+    only when none of them holds. The ledger need not be verified before: a record whose time counts is, by itself.
     Raises `IntegrityError` (`integrity.attestation`; `integrity.ledger` for a changed record) that says what is wrong
     with the newest, or `Misconfigured` where it cannot be asked who vouches for it.
     """
@@ -79,8 +79,7 @@ def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims, *, know
     first: IntegrityError | Misconfigured | None = None
     for record in _each(known, ledger, claims):
         try:
-            ledger.require_written(record)  # its time decides whether an expired certificate counts
-            return _proven(record, keys, claims)
+            return _proven(record, ledger, keys, claims)
         except (IntegrityError, Misconfigured) as error:
             first = first or error
     if first is not None:
@@ -98,7 +97,7 @@ def _each(known: Sequence[Record], ledger: Ledger, claims: Claims) -> Iterator[R
     yield from attestations(ledger, claims)
 
 
-def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
+def _proven(record: Record, ledger: Ledger, keys: Keys, claims: Claims) -> Attested:
     """Nothing of the payload is read before its signature is good."""
     key_id, signature, payload = statements.unwrapped(record.body.get("envelope"))
     material: Any = record.body.get("verification_material")
@@ -107,7 +106,8 @@ def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
     else:
         if not isinstance(material, Mapping):
             raise IntegrityError("An attestation's verification material is none.", gate=GATE)
-        # A certificate counts where it was good when the ledger wrote this down: the record's time is the ledger's.
+        # A certificate counts where it was good when the ledger wrote this down, so the time must be the ledger's.
+        ledger.require_written(record)
         who = keys.vouched(Stamp(key_id=key_id, signature=signature, material=material), payload, at=record.at)
         if who.key_id != key_id:
             raise untrusted(key_id, claims.candidate, revoked=False)
