@@ -42,10 +42,34 @@ copies = [Entity.from_proto(entity.to_proto()) == entity, FeatureView.from_proto
 print(json.dumps([said, signatures, copies, str(entity), str(view.features)]))
 """
 
+_AT_ONCE = """
+import json, threading, warnings
+warnings.simplefilter("ignore")
+from towpath.adapters import feast_loading
+start, found = threading.Barrier(8), []
+def first():
+    start.wait()
+    feast_loading.load()
+    from feast import Entity
+    found.append(Entity.__name__)
+threads = [threading.Thread(target=first) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+import typeguard
+from typeguard import _decorators
+print(json.dumps([found, typeguard.typechecked is _decorators.typechecked]))
+"""
+
 
 def _heard(load: str) -> Any:
+    return _said(_WRONG.format(load=load))
+
+
+def _said(program: str) -> Any:
     done = subprocess.run(
-        [sys.executable, "-c", _WRONG.format(load=load)],
+        [sys.executable, "-c", program],
         env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
         capture_output=True,
         text=True,
@@ -78,3 +102,8 @@ def test_what_feast_does_to_a_view_stays_with_who_asked_for_it() -> None:
         assert one.entities, "its placeholder"
         one.entities = []  # as `FeatureStore.list_feature_views` does
         assert reading.get_any_feature_view(registry, "weather", "shop").entities
+
+
+@pytest.mark.slow
+def test_threads_that_load_it_at_once_leave_typeguard_as_it_was() -> None:
+    assert _said(_AT_ONCE) == [["Entity"] * 8, True]

@@ -55,32 +55,39 @@ def made(
 def recorded(
     settings: Settings, project: str, stages: Sequence[tuple[str, dict[str, Any]]], *, number: int, crown: bool
 ) -> Candidate:
+    """As `write`, in a ledger that is opened for it."""
+    with ledger_of(settings) as ledger:
+        return write(ledger, project, stages, number=number, crown=crown)
+
+
+def write(
+    ledger: Ledger, project: str, stages: Sequence[tuple[str, dict[str, Any]]], *, number: int, crown: bool
+) -> Candidate:
     """Entries of those stages, one upon the other, and the decision that makes a champion of them."""
     candidate = Candidate(project=project)
-    with ledger_of(settings) as ledger:
-        for stage, more in stages:
-            key = f"sha256:{project}{number}{stage}"
-            entry = Entry(stage=stage, project=project, key=key, previous=candidate.digest, **{"inputs": {}, **more})
-            candidate = candidate.append(entry)
-            body = entry.model_dump(mode="json")
-            append(ledger, RecordKind.ENTRY, candidate, stage=stage, key=key, digest=entry.digest, body=body)
-        if crown:
-            body = {
-                "verdict": Verdict.PROMOTE.value,
-                "digest": candidate.digest,
-                "candidate": candidate.id,
-                "model": NOWHERE,
-            }
-            key = f"crown{project}{number}"
-            append(
-                ledger,
-                RecordKind.DECISION,
-                candidate,
-                stage="promote",
-                key=key,
-                digest=digests.of_json(body),
-                body=body,
-            )
+    for stage, more in stages:
+        key = f"sha256:{project}{number}{stage}"
+        entry = Entry(stage=stage, project=project, key=key, previous=candidate.digest, **{"inputs": {}, **more})
+        candidate = candidate.append(entry)
+        body = entry.model_dump(mode="json")
+        append(ledger, RecordKind.ENTRY, candidate, stage=stage, key=key, digest=entry.digest, body=body)
+    if crown:
+        body = {
+            "verdict": Verdict.PROMOTE.value,
+            "digest": candidate.digest,
+            "candidate": candidate.id,
+            "model": NOWHERE,
+        }
+        key = f"crown{project}{number}"
+        append(
+            ledger,
+            RecordKind.DECISION,
+            candidate,
+            stage="promote",
+            key=key,
+            digest=digests.of_json(body),
+            body=body,
+        )
     return candidate
 
 

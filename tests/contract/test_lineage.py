@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from cli import small_project
 from cli.conftest import Cli
@@ -16,7 +17,7 @@ from governance.town import somebody
 from rollout import story
 from towpath import wiring
 from towpath.core import digest as digests
-from towpath.core.evidence import Candidate, RecordKind
+from towpath.core.evidence import Candidate, RecordKind, Subject
 from towpath.core.identity import EVERY_PROJECT, Identity, Role
 from towpath.core.rollout import Contender
 from towpath.ports import Draft
@@ -112,6 +113,33 @@ def test_what_may_not_be_read_is_left_out_and_that_is_said(
     assert found.hidden
     told = found.model_dump_json()
     assert all(name not in told for name in {"books", "maps"} - set(projects))
+
+
+def test_the_ledger_is_asked_no_more_often_for_more_candidates(settings: Settings, offices: Office) -> None:
+    before = counted(offices)
+    dataset = Subject(kind="dataset", name="visits", digest=crowned.NOWHERE)
+    with crowned.ledger_of(settings) as ledger:
+        for number in range(10, 70):
+            notes = {"registered_model": "visits", "version": str(number)}
+            stages = [("ingest", {"subjects": [dataset]}), ("train", {}), ("register", {"notes": notes})]
+            crowned.write(ledger, "visits", stages, number=number, crown=False)
+    assert len(asked(offices, reader("visits")).consumers) == 3 + 60
+    assert counted(offices) == before < 20  # of up to 256 records each
+
+
+def counted(office: Office) -> int:
+    """The statements with which the ledger's database is asked."""
+    said: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        asked(office, reader(EVERY_PROJECT))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return sum("towpath_" in one for one in said)
 
 
 def test_the_command_and_the_diff_name_them(offices: Office, cli: Cli) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,15 @@ from supply.test_pkcs11 import PIN, uri
 from towpath import wiring
 from towpath.cli import run as towpath
 from towpath.core.errors import BadInput, IntegrityError, Misconfigured
-from towpath.core.evidence import RecordKind
+from towpath.core.evidence import Record, RecordKind
+from towpath.core.statement import claims
+from towpath.ledger import chain
 from towpath.ports import Certified, Purpose
 from towpath.settings import Settings
 from towpath.stages import attest as attesting
 from towpath.stages import keys as keyring
 from towpath.stages.attest import verify_files
-from towpath.stages.attested import require_attested
+from towpath.stages.attested import attestations, require_attested
 
 pytestmark = pytest.mark.slow
 Ask = Callable[..., tuple[int, Any]]
@@ -169,6 +173,40 @@ def test_a_stolen_expired_certificate_attests_nothing(bare: House, acme: Authori
     gateway = served(bare, trust)
     with pytest.raises(IntegrityError, match="certificate has expired"):
         gateway.load()
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_time_moved_back_in_the_database_does_not_let_an_expired_certificate_count(
+    bare: House, acme: Authority, hashed: bool
+) -> None:
+    """By somebody who may write the database and has no key of the ledger's; they may compute its hash again."""
+    trust = trusting(bare, acme)
+    signing(bare, acme, since=timedelta(days=-2), until=timedelta(days=-1))
+    clock = wiring.now
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "now", lambda: clock() - timedelta(days=1, hours=12))
+        theirs = opened(bare, trust)
+    theirs.attest()
+    gateway = served(bare, trust)
+    known = attestations(gateway.world.ledger, claims(gateway.candidate))
+    _dated(bare, known[0], clock() - timedelta(days=1, hours=12), hashed=hashed)
+    (moved,) = attestations(gateway.world.ledger, claims(gateway.candidate))
+    assert moved.at < known[0].at
+    with pytest.raises(IntegrityError, match="not as it was written"):
+        gateway.load()
+    with pytest.raises(IntegrityError, match="not as it was written"):
+        gateway.load(known=[moved])
+    with pytest.raises(IntegrityError, match="not as it was written"):
+        verify_files(gateway.candidate, gateway.world)
+
+
+def _dated(house: House, record: Record, at: datetime, *, hashed: bool) -> None:
+    row = chain.store(record.model_copy(update={"at": at}))
+    with closing(sqlite3.connect(house.state / "ledger.db")) as database, database:
+        for (name,) in database.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            database.execute(f"drop trigger {name}")
+        values = (row.at, chain.hash_of(row) if hashed else row.hash, row.sequence)
+        database.execute("update towpath_records set at = ?, hash = ? where sequence = ?", values)
 
 
 def test_nobody_else_vouches(bare: House, acme: Authority) -> None:
@@ -336,6 +374,7 @@ def test_a_certificate_is_revoked_by_its_fingerprint_and_an_authority_as_well(
     code, attested = ask(trust, "model", "attest", bare.candidate.id)
     assert (code, attested["key"]) == (0, fingerprint(second)[:32])
     assert attested["signer"] == f"certificate {fingerprint(second)[:32]} of CN=releases"
+    assert attested["certificate"] == attested["key"]
     opened(bare, trust).load().close()
     (record,) = [one for one in bare.world.ledger.records(kind=RecordKind.ACCESS) if "key" in one.body]
     assert (record.body["key"], record.body["key_id"]) == ("revoke", fingerprint(first)[:32])

@@ -361,6 +361,31 @@ def test_one_run_is_revoked_by_its_certificate(bare: House, sigstore: Sigstore) 
     gateway.load().close()
 
 
+def test_commands_show_by_what_one_run_is_revoked(
+    bare: House, sigstore: Sigstore, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trust = trusting(bare, sigstore)
+    run, gateway = signer(bare, sigstore, trust), opened(bare, trust)
+    monkeypatch.setenv("TOWPATH_STATE", str(bare.state))
+    monkeypatch.setenv("TOWPATH_MODEL_TRUST", str(trust))
+    monkeypatch.setattr(wiring, "open_models", lambda _: bare.world.models)
+    found = []
+    for _ in range(2):
+        run.attest()
+        capfd.readouterr()
+        assert towpath(["model", "verify", bare.candidate.id, "--json"]) == 0
+        found.append(json.loads(capfd.readouterr().out)["certificate"])
+    first, second = found
+    assert first != second
+    assert towpath(["model", "verify", bare.candidate.id]) == 0
+    assert f"certificate  {second}" in capfd.readouterr().out
+    for certificate in found:
+        gateway.load().close()
+        assert towpath(["key", "revoke", certificate, "--reason", "that run was tampered with", "--by", "Ada"]) == 0
+    with pytest.raises(IntegrityError, match=f"{second} was revoked"):
+        gateway.load()
+
+
 def test_an_identity_has_no_key_to_rotate_and_signs_no_record(bare: House, sigstore: Sigstore) -> None:
     keys = signer(bare, sigstore, trusting(bare, sigstore)).world.keys
     assert keys.key_id(Purpose.MODEL) is None

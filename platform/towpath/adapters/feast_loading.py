@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable
 from inspect import isfunction
-from typing import Any
+from typing import Any, Final
+
+_loading: Final = threading.RLock()
 
 
 def load() -> None:
-    """Import Feast, unless it is. Call it before anything imports `feast`: what is imported so far is not changed."""
-    if "feast" in sys.modules:
-        return
+    """Import Feast, unless it is. Call it before anything imports `feast`: what is imported so far is not changed.
+
+    Safe for threads: `typechecked` is replaced for the whole process meanwhile, so one does it, and the others wait.
+    """
+    with _loading:
+        if "feast" not in sys.modules:
+            _load()
+
+
+def _load() -> None:
     import typeguard
 
     eager = typeguard.typechecked

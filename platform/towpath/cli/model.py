@@ -14,7 +14,10 @@ from towpath.core.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import JsonValue
+
     from towpath.core.evidence import Finding
+    from towpath.stages.attested import Attested
 
 app = typer.Typer(help="A model's files: scanned, attested, verified. None of them is loaded.", no_args_is_help=True)
 
@@ -71,9 +74,10 @@ def attest(
         record = acts.attest_again(chosen, world)
         found = require_attested(ledger, world.keys, chosen)
     if as_json:
-        output.emit({"candidate": chosen.id, "key": found.key_id, "signer": found.signer, "record": record.sequence})
-    else:
-        output.results().print(f"{chosen.id} is attested by {found.signer} (record {record.sequence}).", soft_wrap=True)
+        output.emit({**_signed(found), "record": record.sequence})
+        return Exit.GOOD
+    output.results().print(f"{chosen.id} is attested by {found.signer} (record {record.sequence}).", soft_wrap=True)
+    _print_certificate(found)
     return Exit.GOOD
 
 
@@ -92,15 +96,30 @@ def verify(candidate: options.Candidate, as_json: options.Json = False) -> int:
         chosen = opening.candidate(candidate, ledger)
         found = verify_files(chosen, wiring.open_attesting(settings, ledger=ledger, actor=settings.actor))
     if as_json:
-        output.emit(
-            {"candidate": chosen.id, "key": found.key_id, "signer": found.signer, "subjects": dict(found.subjects)}
-        )
+        output.emit({**_signed(found), "subjects": dict(found.subjects)})
         return Exit.GOOD
     console = output.results()
     console.print(f"{chosen.id}: every file is as it was signed by {found.signer}.", soft_wrap=True)
+    _print_certificate(found)
     for name, digest in sorted(found.subjects.items()):
         console.print(f"  {name}  {digest}", soft_wrap=True)
     return Exit.GOOD
+
+
+def _signed(found: Attested) -> dict[str, JsonValue]:
+    """Who signed, and by which fingerprint a certificate of theirs is revoked."""
+    return {
+        "candidate": found.candidate,
+        "key": found.key_id,
+        "signer": found.signer,
+        "certificate": found.certificate,
+    }
+
+
+def _print_certificate(found: Attested) -> None:
+    """Of an identity; another certificate names its signer already."""
+    if found.certificate not in (None, found.key_id):
+        output.results().print(f"  certificate  {found.certificate}", soft_wrap=True)
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -23,7 +23,7 @@ from towpath.ledger.noted import Noted
 from towpath.ledger.signing import Pen
 from towpath.ledger.table import records
 from towpath.ledger.trust import Trust
-from towpath.ledger.verification import BEGINNING, Walk
+from towpath.ledger.verification import BEGINNING, Walk, alone
 from towpath.ports import Draft, Fault, Keys, Verification
 
 _PAGE: Final = 256  # rows held in memory at once
@@ -141,6 +141,17 @@ class SqlLedger:
             if len(page) < _PAGE:
                 return
             after = page[-1].sequence
+
+    def require_written(self, record: Record) -> None:
+        """Recompute the record's hash and digest, and check its signature: by a key that counted at its place."""
+        trust = Trust.of(self._pen.keys) if self._pen.keys is not None else None
+        if wrong := alone(chain.store(record), trust, signed_before=False):
+            raise IntegrityError(
+                f"Record {record.sequence} of the ledger is not as it was written. {wrong[0]}",
+                gate=chain.GATE,
+                value=record.sequence,
+                hint="Someone changed the database. `towpath ledger verify` names every bad record.",
+            )
 
     def verify(self, *, trusting: timedelta | None = None) -> Verification:
         """Recompute every hash, digest, link and signature, over one state of the whole table, a page at a time.

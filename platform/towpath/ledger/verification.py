@@ -92,15 +92,22 @@ class Walk:
         return Place(sequence=row.sequence, hash=row.hash, at=str(row.at), signed=signed)
 
     def _alone(self, row: Stored) -> Iterator[Fault]:
-        """What is wrong with a row by itself and by its signature."""
-        found = chain.contradictions(row)
-        if self._trust is not None and not found:
-            complaint = self._trust.complaint(row, signed_before=self.place.signed)
-            if complaint is not None:
-                found.append(complaint)
-            elif row.signer is not None:
-                self.signed += 1
+        found = alone(row, self._trust, signed_before=self.place.signed)
+        if self._trust is not None and not found and row.signer is not None:
+            self.signed += 1
         return (Fault(sequence=row.sequence, what=what) for what in found)
+
+
+def alone(row: Stored, trust: Trust | None, *, signed_before: bool) -> list[str]:
+    """What is wrong with a row by itself and by its signature, each in a sentence; not whether it is in its place.
+
+    `signed_before`: whether a record before it is signed, as far as that is known.
+    """
+    found = chain.contradictions(row)
+    if trust is not None and not found:
+        complaint = trust.complaint(row, signed_before=signed_before)
+        return [complaint] if complaint is not None else []
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

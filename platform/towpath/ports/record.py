@@ -89,6 +89,14 @@ class Ledger(Protocol):
         """Records in order of their sequence, those beyond `after`."""
         ...
 
+    def require_written(self, record: Record) -> None:
+        """Raises `IntegrityError` unless a record that was read is, by itself, what was written here: every field.
+
+        Enough for whoever relies on what one record says, its time among it. Whether records before or behind it are
+        gone only `verify` shows.
+        """
+        ...
+
     def verify(self, *, trusting: timedelta | None = None) -> Verification:
         """Recompute every hash, the chain and the signatures.
 

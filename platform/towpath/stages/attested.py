@@ -41,6 +41,15 @@ class Attested:
         """Who signed, in words."""
         return named(self.signatory)
 
+    @property
+    def certificate(self) -> str | None:
+        """The fingerprint by which this one statement's certificate is revoked; None where a trusted key signed."""
+        match self.signatory:
+            case Certified(key_id=fingerprint) | Identified(certificate=fingerprint):
+                return fingerprint
+            case TrustedKey():
+                return None
+
     def require(self, name: str, digest: str) -> None:
         """Raises `IntegrityError` unless that part of the candidate has that digest."""
         if self.subjects.get(name) != digest:
@@ -61,15 +70,16 @@ def attestations(ledger: Ledger, claims: Claims) -> list[Record]:
 def require_attested(ledger: Ledger, keys: Keys, of: Candidate | Claims, *, known: Sequence[Record] = ()) -> Attested:
     """The newest attestation that holds: signed by a trusted key that is not revoked, about exactly this candidate.
 
-    `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked only when none
-    of them holds. Raises `IntegrityError` (`integrity.attestation`) that says what is wrong with the newest, or
-    `Misconfigured` where it cannot be asked who vouches for it.
+    `known`: attestations that whoever follows the ledger has read already, the newest first; it is asked for others
+    only when none of them holds. The ledger need not be verified before: a record whose time counts is, by itself.
+    Raises `IntegrityError` (`integrity.attestation`; `integrity.ledger` for a changed record) that says what is wrong
+    with the newest, or `Misconfigured` where it cannot be asked who vouches for it.
     """
     claims = of if isinstance(of, Claims) else statements.claims(of)
     first: IntegrityError | Misconfigured | None = None
     for record in _each(known, ledger, claims):
         try:
-            return _proven(record, keys, claims)
+            return _proven(record, ledger, keys, claims)
         except (IntegrityError, Misconfigured) as error:
             first = first or error
     if first is not None:
@@ -87,7 +97,7 @@ def _each(known: Sequence[Record], ledger: Ledger, claims: Claims) -> Iterator[R
     yield from attestations(ledger, claims)
 
 
-def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
+def _proven(record: Record, ledger: Ledger, keys: Keys, claims: Claims) -> Attested:
     """Nothing of the payload is read before its signature is good."""
     key_id, signature, payload = statements.unwrapped(record.body.get("envelope"))
     material: Any = record.body.get("verification_material")
@@ -96,7 +106,8 @@ def _proven(record: Record, keys: Keys, claims: Claims) -> Attested:
     else:
         if not isinstance(material, Mapping):
             raise IntegrityError("An attestation's verification material is none.", gate=GATE)
-        # A certificate counts where it was good when the ledger wrote this down: the ledger tells the time.
+        # A certificate counts where it was good when the ledger wrote this down, so the time must be the ledger's.
+        ledger.require_written(record)
         who = keys.vouched(Stamp(key_id=key_id, signature=signature, material=material), payload, at=record.at)
         if who.key_id != key_id:
             raise untrusted(key_id, claims.candidate, revoked=False)

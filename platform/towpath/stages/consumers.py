@@ -11,7 +11,7 @@ from towpath.core.evidence import RecordKind
 from towpath.ports import FeatureStore, Ledger, Rollouts, Transforms
 from towpath.project import Project
 from towpath.stages.deprecated import readers
-from towpath.stages.lineage import Consumer, consumers_of
+from towpath.stages.lineage import Consumer, Registered, consumers_of, registered
 
 Place = tuple[str, str]  # table and column
 
@@ -46,10 +46,11 @@ def consumers(
     asked = {place: _asked(place, project) for place in columns}
     known = [one for one in asked.values() if one is not None]
     reads = readers(project, known, transforms=transforms, features=features, folder=folder)
+    versions = _versions(recorded)
     found = []
     for place, one in asked.items():
         read = reads[one] if one is not None else Reads()
-        models = _models(place, recorded)
+        models = _models(place, versions)
         found.append(
             Consumers(
                 column=".".join(place),
@@ -62,14 +63,19 @@ def consumers(
     return tuple(found)
 
 
-def _models(place: Place, recorded: tuple[Ledger, Rollouts] | None) -> tuple[Consumer, ...]:
-    """The models, of whatever project, that have an input or a feature of the column's name."""
+def _versions(recorded: tuple[Ledger, Rollouts] | None) -> tuple[Registered, ...]:
+    """The registered versions of every project."""
     if recorded is None:
         return ()
-    (table, column), (ledger, rollouts) = place, recorded
+    ledger, rollouts = recorded
     projects = {record.project for record in ledger.records(kind=RecordKind.ENTRY)}
-    found = consumers_of(table, (column,), ledger, rollouts, projects=projects)
-    return tuple(one for one in found if one.inputs or one.views)
+    return tuple(registered(ledger, rollouts, projects=projects))
+
+
+def _models(place: Place, versions: Sequence[Registered]) -> tuple[Consumer, ...]:
+    """The models, of whatever project, that have an input or a feature of the column's name."""
+    table, column = place
+    return tuple(one for one in consumers_of(table, (column,), versions) if one.inputs or one.views)
 
 
 def _asked(place: Place, project: Project) -> Leaving | None:

@@ -7,16 +7,16 @@ column's name, and a model of the table counts whether or not one of its inputs 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from towpath.core.evidence import Candidate, Record, RecordKind
+from towpath.core.evidence import Candidate
 from towpath.core.gates import Stage
 from towpath.core.rollout import Rollout
 from towpath.ports import Ledger, Rollouts
-from towpath.stages.work import candidate_of, champion
+from towpath.stages.work import candidates, crowning
 
 
 class Standing(StrEnum):
@@ -46,49 +46,53 @@ class Consumer:
     endpoints: tuple[str, ...]
 
 
-def consumers_of(
-    table: str, columns: Collection[str], ledger: Ledger, rollouts: Rollouts, *, projects: Collection[str]
-) -> tuple[Consumer, ...]:
-    """Who stands on the table in those projects, by project: those that answer first, then the newest.
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A candidate that is a version in the registry, and what it is to who asks for answers."""
 
-    Raises `IntegrityError` for an entry that is not what was written.
+    candidate: Candidate
+    standing: Standing
+
+
+def registered(ledger: Ledger, rollouts: Rollouts, *, projects: Collection[str]) -> Iterator[Registered]:
+    """Every version of those projects, by project: those that answer first, then the newest.
+
+    A project's entries are read once, however many candidates they make. Raises `IntegrityError` for an entry that is
+    not what was written.
     """
-    found: list[Consumer] = []
     for project in sorted(projects):
-        crowned, rollout = champion(ledger, project), rollouts.open(project)
-        standing = _standing(crowned.candidate if crowned is not None else None, rollout)
+        crowned = [str(one.body["digest"]) for one in crowning(ledger, project)]
+        standing = _standing(crowned[-1] if crowned else None, rollouts.open(project))
         mine = [
-            _consumer(record, candidate, table, columns, standing.get(candidate.digest or "", Standing.REGISTERED))
-            for record, candidate in _registered(ledger, project)
-            if table in candidate.entry(Stage.INGEST).subjects_of("dataset")
+            Registered(candidate=one, standing=standing.get(one.digest or "", Standing.REGISTERED))
+            for one in reversed(candidates(ledger, project))
+            if one.stages[-1] == Stage.REGISTER and "version" in one.entries[-1].notes
         ]
-        found += sorted(mine, key=lambda one: list(Standing).index(one.standing))
-    return tuple(found)
+        yield from sorted(mine, key=lambda one: list(Standing).index(one.standing))
 
 
-def _registered(ledger: Ledger, project: str) -> Iterator[tuple[Record, Candidate]]:
-    """Every version of the project's in the registry, the newest first."""
-    records = [one for one in ledger.records(project=project, kind=RecordKind.ENTRY) if one.stage == Stage.REGISTER]
-    for record in reversed(records):
-        if "version" in record.entry().notes:
-            yield record, candidate_of(ledger, project, record.digest)
+def consumers_of(table: str, columns: Collection[str], versions: Iterable[Registered]) -> tuple[Consumer, ...]:
+    """Who of them stands on the table, in their order."""
+    return tuple(
+        _consumer(one.candidate, table, columns, one.standing)
+        for one in versions
+        if table in one.candidate.entry(Stage.INGEST).subjects_of("dataset")
+    )
 
 
-def _standing(crowned: Candidate | None, rollout: Rollout | None) -> Mapping[str, Standing]:
+def _standing(crowned: str | None, rollout: Rollout | None) -> Mapping[str, Standing]:
     """By the candidate's digest. While a rollout is open both of its models answer."""
     found: dict[str, Standing] = {}
     if rollout is not None:
         found[rollout.challenger.digest] = Standing.CHALLENGER
         found[rollout.champion.digest] = Standing.CHAMPION
-    if crowned is not None and crowned.digest is not None:
-        found[crowned.digest] = Standing.CHAMPION
+    if crowned is not None:
+        found[crowned] = Standing.CHAMPION
     return found
 
 
-def _consumer(
-    record: Record, candidate: Candidate, table: str, columns: Collection[str], standing: Standing
-) -> Consumer:
-    notes = record.entry().notes
+def _consumer(candidate: Candidate, table: str, columns: Collection[str], standing: Standing) -> Consumer:
+    notes = candidate.entry(Stage.REGISTER).notes
     inputs: Any = candidate.entry(Stage.TRAIN).facts.get("inputs", ())
     views: Any = candidate.entry(Stage.FEATURIZE).facts.get("views", {}) if Stage.FEATURIZE in candidate.stages else {}
     texts = candidate.entry(Stage.VALIDATE).subjects_of("contract") if Stage.VALIDATE in candidate.stages else {}

@@ -209,7 +209,25 @@ def _entry(ledger: Ledger, project: str, digest: str) -> Entry:
     for record in ledger.records(project=project, candidate=named, kind=RecordKind.ENTRY):
         if record.digest == digest:
             return record.entry()
-    raise NotFound(
+    raise _missing(project, digest)
+
+
+def candidates(ledger: Ledger, project: str) -> tuple[Candidate, ...]:
+    """Every candidate of a project, one for each entry that it ends in, in the ledger's order; read in one go.
+
+    Raises as `candidate_of` does.
+    """
+    found: dict[str | None, Candidate] = {None: Candidate(project=project)}
+    for record in ledger.records(project=project, kind=RecordKind.ENTRY):
+        entry = record.entry()
+        if entry.previous not in found:
+            raise _missing(project, entry.previous)
+        found[record.digest] = found[entry.previous].append(entry)
+    return tuple(found.values())[1:]
+
+
+def _missing(project: str, digest: str | None) -> NotFound:
+    return NotFound(
         f"The ledger holds no entry {digest} of project {project}.",
         value=digest,
         hint="`towpath status` lists the candidates.",

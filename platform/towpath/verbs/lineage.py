@@ -43,12 +43,12 @@ class ConsumersFound(Document):
 
 def ask_consumers(asked: AskConsumers, desk: Desk) -> ConsumersFound:
     """From the record alone. A table that nobody stands on has none."""
-    from towpath.stages.lineage import consumers_of
+    from towpath.stages.lineage import consumers_of, registered
 
     entries = {record.project for record in desk.ledger.records(kind=RecordKind.ENTRY)}
     readable = [name for name in entries if desk.reads(name)]
     columns = (asked.column,) if asked.column is not None else ()
-    found = consumers_of(asked.table, columns, desk.ledger, desk.rollouts, projects=readable)
+    found = consumers_of(asked.table, columns, registered(desk.ledger, desk.rollouts, projects=readable))
     return ConsumersFound(
         table=asked.table,
         column=asked.column,
