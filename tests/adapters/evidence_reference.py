@@ -19,27 +19,37 @@ def rows_of(lines: Iterable[Mapping[str, Any]], rollout: Rollout) -> list[Row]:
     """The rows of a rollout that answered somebody."""
     found = []
     for one in lines:
-        if "label" in one or one["rollout"] != rollout.rollout_id or one["arm"] == "shadow" or one["weight"] == 0:
+        if _is_label(one) or one["rollout"] != rollout.rollout_id or one["arm"] == "shadow" or one["weight"] == 0:
             continue
+        width = len(one.get("classes", ())) or 1
         for number, unit in enumerate(one["units"]):
+            numbers = one["predictions"][number * width :][:width] if one["predictions"] else None
+            chances = dict(zip(one["classes"], numbers, strict=True)) if numbers and "classes" in one else None
             found.append(
                 {
                     **one,
                     "row": number,
                     "unit": one["request"] if rollout.unit is None else unit,
                     "key": one["keys"][number],
-                    "prediction": one["predictions"][number] if one["predictions"] else None,
+                    "chances": chances,
+                    "predicted": max(chances, key=lambda name: chances[name]) if chances else None,
+                    "prediction": numbers[0] if numbers and chances is None else None,
                     "where": (one["step"], one["weight"], one["arm"]),
                 }
             )
     return found
 
 
-def labels_of(lines: Iterable[Mapping[str, Any]]) -> tuple[dict[Any, Row], dict[Any, Row]]:
-    """The first label by request and row, and by key."""
+def _is_label(one: Mapping[str, Any]) -> bool:
+    return "label" in one or "class" in one
+
+
+def labels_of(lines: Iterable[Mapping[str, Any]], column: str) -> tuple[dict[Any, Row], dict[Any, Row]]:
+    """The first label by request and row, and by key; of several at once the lesser."""
     named: dict[Any, Row] = {}
     keyed: dict[Any, Row] = {}
-    for one in sorted((one for one in lines if "label" in one), key=lambda one: (one["at"], one["label"])):
+    told = [one | {"label": one[column]} for one in lines if one.get(column) is not None]  # type: ignore[operator]
+    for one in sorted(told, key=lambda one: (one["at"], one["label"])):
         if one["request"] is not None:
             named.setdefault((one["request"], one["row"]), dict(one))
         else:
@@ -51,12 +61,21 @@ def value(row: Row, measure: Measure) -> float | None:
     """What a row measures; None when it is not known."""
     if measure is Measure.LATENCY_MS:
         return float(row["latency_ms"])
+    if row["label"] is not None and row["chances"] is not None:
+        return _of_classes(row["chances"], row["label"], measure)
     if row["label"] is None or row["prediction"] is None:
         return None
     if measure is Measure.BRIER:
         return float((row["prediction"] - row["label"]) ** 2)
     chance = min(max(row["prediction"], EPSILON), 1 - EPSILON)
     return -math.log(chance if row["label"] else 1 - chance)
+
+
+def _of_classes(chances: Mapping[str, float], label: str, measure: Measure) -> float:
+    every = {label: 0.0, **chances}
+    if measure is Measure.BRIER:
+        return sum((chance - (name == label)) ** 2 for name, chance in every.items())
+    return -math.log(min(max(every[label], EPSILON), 1 - EPSILON))
 
 
 def is_bad(row: Row, guardrail: Rate | Exceedance, thresholds: Mapping[str, float]) -> bool:
@@ -70,7 +89,8 @@ def is_bad(row: Row, guardrail: Rate | Exceedance, thresholds: Mapping[str, floa
 def look(lines: list[Mapping[str, Any]], rollout: Rollout) -> Look:
     """The same look, without its watermark."""
     rows = rows_of(lines, rollout)
-    named, keyed = labels_of(lines)
+    classed = any(row["predicted"] is not None for row in rows)
+    named, keyed = labels_of(lines, "class" if classed else "label")
     for row in rows:
         both = [one for one in (named.get((row["request"], row["row"])), keyed.get(row["key"])) if one is not None]
         row["label"] = min(both, key=lambda one: float(one["at"]))["label"] if both else None
@@ -78,10 +98,14 @@ def look(lines: list[Mapping[str, Any]], rollout: Rollout) -> Look:
     rows = [row for row in rows if row["unit"] is not None]
     rows.sort(key=lambda row: (round(row["at"] * 1e6), row["request"], row["row"], row["arm"]))
     units: dict[Any, set[str]] = defaultdict(set)
-    scores: dict[Any, list[int]] = defaultdict(lambda: [0] * 20)
+    own = [row for row in rows if row["fallback"] is None]
+    bins = sorted({row["predicted"] for row in own if row["predicted"] is not None}) if classed else range(20)
+    scores: dict[Any, list[int]] = defaultdict(lambda: [0] * len(bins))
     for row in rows:
         units[row["where"]].add(row["unit"])
-        if row["fallback"] is None and row["prediction"] is not None and 0 <= row["prediction"] <= 1:
+        if row["fallback"] is None and row["predicted"] is not None:
+            scores[row["where"]][bins.index(row["predicted"])] += 1
+        elif row["fallback"] is None and row["prediction"] is not None and 0 <= row["prediction"] <= 1:
             scores[row["where"]][min(19, math.floor(row["prediction"] * 20))] += 1
     bad: dict[str, dict[Any, int]] = {}
     means: dict[str, dict[Any, Moments]] = {}

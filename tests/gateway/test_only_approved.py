@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from towpath.core.errors import Denied, IntegrityError
 from towpath.core.evidence import RecordKind
 from towpath.core.rollout import Phase, Rollout
 from towpath.project import load
+from towpath.stages import serving
 from towpath.stages.serving import Head, Refused, approved, report, servable
 
 CHALLENGED = 10_000
@@ -100,6 +102,28 @@ def test_a_rollout_that_names_another_model_than_its_candidate_is_refused(house:
     found = _servable(house, rollout.model_copy(update={"challenger": other}))
     assert found.challenger is None
     assert isinstance(found.refused[0].error, Denied)
+
+
+@pytest.mark.parametrize("who", ["champion", "challenger"])
+def test_a_contender_of_other_classes_takes_no_part(
+    house: House, built: Built, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """`towpath rollout start` refuses it; a champion of another task may have been crowned since."""
+    rollout = house.rollout(weight=CHALLENGED)
+    odd = getattr(built, who).digest
+    monkeypatch.setattr(
+        serving, "approved", lambda one: replace(approved(one), classes=("a", "b") if one.digest == odd else ())
+    )
+    found = _servable(house, rollout)
+    refused = [str(one.error) for one in found.refused]
+    assert found.champion.digest == built.champion.digest
+    assert found.challenger is None
+    if who == "champion":  # the ledger's, and so the rollout's own; the challenger is unlike both
+        assert (found.incumbent.digest, found.rollout) == (built.champion.digest, rollout)
+        assert "answers with one number, and the champion" in refused[0]
+    else:
+        assert "answers with a probability for each of a, b, and the champion" in refused[0]
+    assert len(refused) == 1
 
 
 def test_tampered_bytes_are_never_loaded(house: House, built: Built, flight: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -282,17 +283,35 @@ def test_who_may_not_be_promoted_gets_no_traffic(home: House, tmp_path: Path) ->
     house.crowned(home.ledger, house.registered(home.ledger, 4))
     with pytest.raises(Denied, match="the champion is now"):
         home.start()
-    home.challenger = house.registered(home.ledger, 5, trained=SEVERAL)
-    with pytest.raises(Denied, match="is a multiclass model, and a rollout judges probabilities"):
-        home.start()
-    house.crowned(home.ledger, home.challenger)
-    home.challenger = house.registered(home.ledger, 6)
-    with pytest.raises(Denied, match="is a multiclass model, and a rollout judges probabilities"):
+    home.challenger = house.registered(home.ledger, 5, trained={"task": "regression"})
+    with pytest.raises(
+        Denied, match=r"is a regression model, and a rollout judges .* Valid: binary, multiclass\. Leave `rollout` out"
+    ):
         home.start()
     home.project = house.project(tmp_path / "plain", rollout="")
     with pytest.raises(Denied, match="declares no rollout"):
         home.start()
     assert home.ports.rollouts.history(PROJECT) == ()
+
+
+def test_models_that_answer_otherwise_share_no_traffic(home: House) -> None:
+    home.challenger = house.registered(home.ledger, 5, trained=SEVERAL)
+    with pytest.raises(
+        Denied, match=r"is a multiclass model, and .* is a binary one\. Valid: binary\. Leave `rollout`"
+    ):
+        home.start()
+    house.crowned(home.ledger, home.challenger)
+    for number, classes in enumerate((["red", "white"], ["white", "rosé", "red"], [1, 2, 3])):
+        home.challenger = house.registered(home.ledger, 6 + number, trained=SEVERAL | {"classes": classes})
+        with pytest.raises(Denied, match=r'in another order\. Valid: "red", "rosé", "white"\. Leave') as refused:
+            home.start()
+        assert json.loads(f"[{refused.value.value}]") == classes
+    home.challenger = house.registered(home.ledger, 9)
+    with pytest.raises(Denied, match=r"is a binary model, and .* is a multiclass one\. Valid: multiclass\."):
+        home.start()
+    home.challenger = house.registered(home.ledger, 10, trained=SEVERAL)
+    home.start()
+    assert home.row.phase is Phase.PENDING
 
 
 LATENCY = house.ROLLOUT.replace(

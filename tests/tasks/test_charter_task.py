@@ -125,6 +125,16 @@ def test_what_serves_fits_the_task(document: dict[str, Any]) -> None:
     assert "training.task is regression; leave it out" in problems(regression)[0]
 
 
+def test_a_multiclass_model_may_be_rolled_out(document: dict[str, Any]) -> None:
+    rollout = copy.deepcopy(document["rollout"])
+    several = of("multiclass", document) | {"rollout": rollout}
+    charter = charters.parse(several)
+    assert charter.rollout is not None
+    assert charter.rollout.guardrail("loss").of == "log_loss"
+    jsonschema.validate(several, charters.json_schema())
+    assert Terms.model_validate(Terms.of(charter).body).rollout == charter.rollout
+
+
 def test_another_task_and_a_looser_bound_count_as_weaker(document: dict[str, Any]) -> None:
     binary = Terms.of(charters.parse(copy.deepcopy(document)))
     regression = Terms.of(charters.parse(of("regression", document)))

@@ -72,7 +72,8 @@ class PredictionLogEvidence:
         try:
             reader.refresh(self._today())
             reader.ask("DELETE FROM log WHERE instant < ?", [round(since.timestamp() * 1_000_000)])
-            reader.ask(sql.served(by_request=policy.unit is None, labelled=True, arms=("champion",)))
+            kind = sql.CLASSES if reader.classed else sql.BINARY
+            reader.ask(sql.served(by_request=policy.unit is None, labelled=True, kind=kind, arms=("champion",)))
             return _baseline(reader, policy)
         finally:
             reader.close()
@@ -104,7 +105,8 @@ class PredictionLogEvidence:
 def _look(reader: Reader, rollout: Rollout) -> Look:
     guardrails = rollout.policy.guardrails
     delayed = any(guardrail.delayed for guardrail in guardrails)
-    reader.ask(sql.served(by_request=rollout.unit is None, labelled=delayed))
+    kind = sql.CLASSES if reader.classed else sql.BINARY
+    reader.ask(sql.served(by_request=rollout.unit is None, labelled=delayed, kind=kind))
     requests, nobody = reader.ask(sql.REQUESTS)[0]
     if nobody:
         _logger.info("rollout=%s rows without a unit, not judged: %d", rollout.rollout_id, nobody)
@@ -118,7 +120,7 @@ def _look(reader: Reader, rollout: Rollout) -> Look:
             found = _first_bad(reader, guardrail, rollout.thresholds)
             bad[guardrail.name] = settled(found, _judged(rollout, guardrail.name))
     measured = {one.name for one in guardrails if _bound(one, rollout.thresholds) is not None}
-    scores = _scores(reader)
+    scores = _scores(reader, classed=reader.classed)
 
     def arm(where: Where) -> Arm:
         return Arm(
@@ -205,11 +207,15 @@ def _moments(reader: Reader, guardrail: Mean, thresholds: Mapping[str, float]) -
     }
 
 
-def _scores(reader: Reader) -> dict[Where, tuple[int, ...]]:
-    counts: dict[Where, list[int]] = defaultdict(lambda: [0] * _BINS)
-    for step, weight, arm, one, count in reader.ask(sql.SCORES):
-        counts[step, weight, arm][one] = count
-    return {where: tuple(found) for where, found in counts.items()}
+def _scores(reader: Reader, *, classed: bool) -> dict[Where, tuple[int, ...]]:
+    """Predictions by twenty bins of their probability, or by the classes that any of the rows was given."""
+    found = reader.ask(sql.SCORES)
+    bins = sorted({row[3] for row in found}) if classed else range(_BINS)
+    places = {one: place for place, one in enumerate(bins)}
+    counts: dict[Where, list[int]] = defaultdict(lambda: [0] * len(places))
+    for step, weight, arm, one, count in found:
+        counts[step, weight, arm][places[one]] = count
+    return {where: tuple(counted) for where, counted in counts.items()}
 
 
 def _hard(reader: Reader, rollout: Rollout) -> dict[str, tuple[int, int]]:

@@ -35,10 +35,13 @@ from towpath.core.errors import IntegrityError, Unreachable
 _TABLES = """
 CREATE TABLE log (
     file INTEGER, instant BIGINT, request VARCHAR, row_number INTEGER, step INTEGER, weight INTEGER, arm VARCHAR,
-    unit VARCHAR, key VARCHAR, prediction DOUBLE, latency_ms DOUBLE, failed BOOLEAN, stood_in BOOLEAN
+    unit VARCHAR, key VARCHAR, prediction DOUBLE, latency_ms DOUBLE, failed BOOLEAN, stood_in BOOLEAN,
+    predicted VARCHAR, probabilities MAP(VARCHAR, DOUBLE)
 );
 CREATE TABLE heard (file INTEGER, worker VARCHAR, instant BIGINT, rollout VARCHAR);
-CREATE TABLE labels (file INTEGER, instant BIGINT, request VARCHAR, row_number INTEGER, key VARCHAR, label TINYINT);
+CREATE TABLE labels (
+    file INTEGER, instant BIGINT, request VARCHAR, row_number INTEGER, key VARCHAR, label TINYINT, class VARCHAR
+);
 """
 _MEMORY = "1GB"  # beyond it DuckDB spills to its temporary folder
 _BATCH = 500  # files read by one statement
@@ -91,6 +94,11 @@ class Reader:
         """
         listed = "".join(f"{name} {self._files[name].source.size}\n" for name in sorted(self._files))
         return f"{len(self._files)} files {digests.short(digests.of_bytes(listed.encode()))}"
+
+    @property
+    def classed(self) -> bool:
+        """Whether the rows are a multiclass model's, as far as they were answered."""
+        return bool(self.ask("SELECT count(predicted) FROM log")[0][0])
 
     def refresh(self, today: date) -> None:
         """Read files that are new or have changed, of the days up to tomorrow.
@@ -214,15 +222,25 @@ _READ_LOG = """
 INSERT INTO log
 SELECT file, epoch_us("at"), request, "row", step, weight, arm, unit, key,
     CASE WHEN isfinite(prediction) THEN prediction END, latency_ms,
-    error IS NOT NULL OR fallback IS NOT NULL, fallback IS NOT NULL
-FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
+    error IS NOT NULL OR fallback IS NOT NULL, fallback IS NOT NULL, predicted,
+    CASE WHEN len(list_filter(map_values(probabilities), lambda one: coalesce(isfinite(one), false)))
+        = greatest(cardinality(probabilities), 1) THEN probabilities END
+FROM (
+    SELECT * FROM read_parquet($paths, filename = true, union_by_name = true)
+    UNION ALL BY NAME
+    SELECT NULL::VARCHAR AS predicted, NULL::MAP(VARCHAR, DOUBLE) AS probabilities WHERE false
+) AS log JOIN files ON files.path = log.filename {same}
 WHERE {column} = $value
 """
 _READ_LABELS = """
 INSERT INTO labels
-SELECT file, epoch_us("at"), request, "row", key, label
-FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
-WHERE label IS NOT NULL
+SELECT file, epoch_us("at"), request, "row", key, label, class
+FROM (
+    SELECT * FROM read_parquet($paths, filename = true, union_by_name = true)
+    UNION ALL BY NAME
+    SELECT NULL::VARCHAR AS class WHERE false
+) AS log JOIN files ON files.path = log.filename {same}
+WHERE label IS NOT NULL OR class IS NOT NULL
 """
 
 

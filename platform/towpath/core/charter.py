@@ -236,10 +236,10 @@ class Charter(Declaration):
     @model_validator(mode="after")
     def _serving_fits_the_task(self) -> Self:
         task, fallback = self.training.task, self.serving.fallback
-        if task is not Task.BINARY and self.rollout is not None:
+        if task is Task.REGRESSION and self.rollout is not None:
             raise ValueError(
-                f"rollout judges probabilities of 0 or 1, and training.task is {task.value}; leave it out: a promotion "
-                "then moves all of the traffic in one step"
+                f"rollout judges probabilities of classes, and training.task is {task.value}; leave it out: a "
+                "promotion then moves all of the traffic in one step"
             )
         if task is Task.BINARY and fallback is not None and not 0 <= fallback <= 1:
             raise ValueError(f"serving.fallback is {fallback:g}, and a binary model answers between 0 and 1")

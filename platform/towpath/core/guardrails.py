@@ -24,7 +24,9 @@ class Measure(StrEnum):
 
     LATENCY_MS = "latency_ms"
     LOG_LOSS = "log_loss"
+    """Minus the logarithm of the probability that was given to what came true, in nats."""
     BRIER = "brier"
+    """The squared distance from what came true: from 0 to 1, of a multiclass model over its classes, from 0 to 2."""
 
     @property
     def labelled(self) -> bool:

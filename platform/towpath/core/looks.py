@@ -32,7 +32,8 @@ class Arm(_Value):
     means: Mapping[str, Moments] = {}
     """Values by metric (mean); one that is absent was not measured."""
     scores: tuple[int, ...] = ()
-    """Histogram of predictions: 20 equal bins on [0, 1]; empty when there are none."""
+    """Histogram of predictions: 20 equal bins on [0, 1], or a bin for each class that a multiclass model of either arm
+    predicted, in their alphabetical order; empty when there are none."""
 
 
 class Stratum(_Value):

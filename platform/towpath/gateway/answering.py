@@ -239,10 +239,9 @@ class Answering:
         elif len(answer.given) == 1:
             answer.predictions = answer.given[0].predictions or []
         else:
-            answer.predictions = [0.0] * len(answer.asked.rows)
-            for item in answer.given:
-                for place, value in zip(item.part.positions or (), item.predictions or (), strict=True):
-                    answer.predictions[place] = value
+            split = answer.assigned.split
+            assert split is not None  # without one there is one part
+            answer.predictions = split.champion.outputs.gathered(answer.given, len(answer.asked.rows))
 
     def _context(self, answer: Answer) -> Context:
         return Context(

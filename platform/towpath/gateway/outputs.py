@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from towpath.gateway.lines import ClassesLine, PredictionLine
 from towpath.gateway.tensors import LABEL, OUTPUT, ClassesTensor, OutputTensor
+
+if TYPE_CHECKING:
+    from towpath.gateway.answering import Given
 
 PREDICT, CHANCES = "predict", "predict_proba"
 METHOD = "pyfunc_predict_fn"
@@ -24,6 +27,10 @@ class Outputs(Protocol):
     methods: tuple[str, ...]
     line: Callable[..., PredictionLine]
     about: str
+
+    def gathered(self, given: Sequence[Given], rows: int) -> list[float]:
+        """The numbers of all rows in their order, from what each arm's rows got; every row is in one of them."""
+        ...
 
     def tensors(self, numbers: list[float], rows: int, names: tuple[str, ...] | None) -> list[OutputTensor]:
         """The tensors of those names (None: all), from the numbers of all rows, one row's behind the other's."""
@@ -46,6 +53,13 @@ class OneNumber:
     methods: tuple[str, ...] = ()
     line: Callable[..., PredictionLine] = PredictionLine
     about = "the probability of class 1 of each row"
+
+    def gathered(self, given: Sequence[Given], rows: int) -> list[float]:
+        found = [0.0] * rows
+        for item in given:
+            for place, value in zip(item.part.positions or (), item.predictions or (), strict=True):
+                found[place] = value
+        return found
 
     def tensors(self, numbers: list[float], rows: int, names: tuple[str, ...] | None) -> list[OutputTensor]:  # noqa: ARG002 - there is one
         return [OutputTensor(name=OUTPUT, datatype="FP64", shape=[rows], data=numbers)]
@@ -72,6 +86,14 @@ class SeveralClasses:
         self.classes = classes
         self.line: Callable[..., PredictionLine] = partial(ClassesLine, classes=tuple(str(one) for one in classes))
         self._datatype = "BYTES" if isinstance(classes[0], str) else "INT64"
+
+    def gathered(self, given: Sequence[Given], rows: int) -> list[float]:
+        width = len(self.classes)
+        found = [0.0] * (rows * width)
+        for item in given:
+            for place, row in zip(item.part.positions or (), self._rows(item.predictions or []), strict=True):
+                found[place * width : (place + 1) * width] = row
+        return found
 
     def tensors(self, numbers: list[float], rows: int, names: tuple[str, ...] | None) -> list[OutputTensor]:
         found = [

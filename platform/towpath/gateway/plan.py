@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def outputs(self) -> Outputs:
-        """What answers look like; the models of a rollout all answer one number, as its champion does."""
+        """What answers look like; the models of a rollout all have the classes that the champion has, or none."""
         return self.champion.outputs
 
     def in_force(self, now: float) -> Split | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from towpath.stages.work import champion
 
 WATCHED: Final = timedelta(days=7)
 """How far back the champion's log is read for thresholds and traffic."""
+_JUDGED: Final = (Task.BINARY.value, Task.MULTICLASS.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,9 @@ def start(
     `salt`: 16 bytes, hexadecimal, instead of random ones. Only for a rollout that shall split its units as another did.
 
     Raises `Denied` when the candidate may not be promoted (a gate refused it, those who must agree did not), when there
-    is no champion, policy or threshold, when one of the two is no binary model, or when another rollout is open;
-    `Problems` when the policy cannot decide at the observed traffic; `IntegrityError` when the ledger is not what was
-    written.
+    is no champion, policy or threshold, when one of the two is a regression or they are not of the same task and
+    classes, or when another rollout is open; `Problems` when the policy cannot decide at the observed traffic;
+    `IntegrityError` when the ledger is not what was written.
     """
     reasoned(reason, "An order")
     given: dict[str, Any] = {"author": author, "reason": reason, "now": now, "thresholds": thresholds, "salt": salt}
@@ -80,9 +82,11 @@ def _once(
     salt: str | None,
 ) -> Started:
     name, policy = candidate.project, _declared(candidate, project)
-    incumbent = _incumbent(ports, name, candidate)
+    current = _incumbent(ports, name, candidate)
+    if Stage.TRAIN in candidate.stages:  # else the ruling says what it lacks
+        _require_comparable(candidate, current)
+    incumbent = contender(current)
     ruled = _approved(ports, candidate, project.charter_digest if project is not None else None, now)
-    _require_judgeable(candidate)
     baseline = ports.evidence.baseline(name, model=incumbent.model, policy=policy, since=now - WATCHED)
     frozen = _thresholds(policy, baseline, thresholds or {})
     plan = admit(policy, baseline.rates, _units_per_day(baseline)) if baseline is not None and baseline.units else ()
@@ -142,7 +146,7 @@ def _declared(candidate: Candidate, project: Project | None) -> RolloutPolicy:
     return policy
 
 
-def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Contender:
+def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Candidate:
     current = champion(ports.ledger, name)
     if current is None:
         raise Denied(
@@ -152,19 +156,43 @@ def _incumbent(ports: CanaryPorts, name: str, candidate: Candidate) -> Contender
         )
     if current.candidate.digest == candidate.digest:
         raise Denied(f"{candidate.id} is the champion already.", value=candidate.id)
-    _require_judgeable(current.candidate)
-    return contender(current.candidate)
+    return current.candidate
 
 
-def _require_judgeable(candidate: Candidate) -> None:
-    """No gateway would split units between a model of another task and any other, so the rollout would never begin."""
-    task = candidate.entry(Stage.TRAIN).facts.get("task", Task.BINARY.value)
-    if task != Task.BINARY:
+def _require_comparable(candidate: Candidate, incumbent: Candidate) -> None:
+    """No gateway would split units between models that answer otherwise, and no measure would compare them."""
+    hint = "Leave `rollout` out of the charter, run the path again, and promote in one step: `towpath promote`."
+    (task, classes), (before, known) = _kind(candidate), _kind(incumbent)
+    for who, named in ((candidate, task), (incumbent, before)):
+        if named not in _JUDGED:
+            raise Denied(
+                f"{who.id} is a {named} model, and a rollout judges probabilities of classes.",
+                value=named,
+                valid=_JUDGED,
+                hint=hint,
+            )
+    if task != before:
         raise Denied(
-            f"{candidate.id} is a {task} model, and a rollout judges probabilities of 0 or 1.",
-            value=candidate.id,
-            hint="Promote in one step: `towpath promote`.",
+            f"{candidate.id} is a {task} model, and the champion {incumbent.id} is a {before} one.",
+            value=task,
+            valid=[before],
+            hint=hint,
         )
+    if classes != known:
+        raise Denied(
+            f"{candidate.id} is a model of the classes {', '.join(classes[:20])}, and the champion {incumbent.id} of "
+            "others, or of these in another order.",
+            value=", ".join(classes),
+            valid=known[:20],
+            hint=hint,
+        )
+
+
+def _kind(candidate: Candidate) -> tuple[str, list[str]]:
+    """Its task, and the classes in the order of its probabilities, as a JSON document says them."""
+    facts = candidate.entry(Stage.TRAIN).facts
+    classes: Any = facts.get("classes", ())
+    return str(facts.get("task", Task.BINARY.value)), [json.dumps(one, ensure_ascii=False) for one in classes]
 
 
 def _approved(ports: CanaryPorts, candidate: Candidate, charter: str | None, now: datetime) -> Ruled:

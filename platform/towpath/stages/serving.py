@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -152,8 +152,8 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
 
     Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written, and `Denied` when
     those who had to agree to the champion did not. A rollout whose row is not what was decided takes no part;
-    `Conflict` where it is only older than the record, and is to be read again. A multiclass champion serves alone:
-    rollouts judge one number a row.
+    `Conflict` where it is only older than the record, and is to be read again. A contender of other classes than the
+    champion's is refused: a request's rows are answered alike, whichever model each of them falls to.
     """
     head.require_whole(ledger)
     current = champion(ledger, project)
@@ -161,7 +161,7 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
     if current is not None:
         require_crowned(ledger, current.decision)
         found = approved(current.candidate)
-    if rollout is None or found is None or found.classes:
+    if rollout is None or found is None:
         head.require_whole_for(ledger, shown(found))
         return Servable(champion=found)
     try:
@@ -175,7 +175,9 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
     contenders: list[Approved | None] = []
     for contender in (rollout.champion, rollout.challenger):
         try:
-            contenders.append(_contender(ledger, rollout, contender, promoted))
+            one = _contender(ledger, rollout, contender, promoted)
+            _require_alike(one, found)
+            contenders.append(one)
         except TowpathError as error:
             contenders.append(None)
             refused.append(Refused(candidate=contender.candidate, error=error))
@@ -355,12 +357,6 @@ def _contender(ledger: Ledger, rollout: Rollout, contender: Contender, promoted:
                 hint=f"`towpath show {candidate.id}` says what it lacks.",
             )
     found = approved(candidate)
-    if found.classes:
-        raise Denied(
-            f"{candidate.id} is a multiclass model, and a rollout judges one number a row.",
-            value=candidate.id,
-            hint="Promote it: that moves all of the traffic in one step.",
-        )
     if found.model != contender.model:
         raise Denied(
             f"The rollout names model {digests.short(contender.model)} for {candidate.id}, which recorded "
@@ -368,6 +364,20 @@ def _contender(ledger: Ledger, rollout: Rollout, contender: Contender, promoted:
             value=contender.model,
         )
     return found
+
+
+def _require_alike(contender: Approved, champion: Approved) -> None:
+    if contender.classes != champion.classes:
+        raise Denied(
+            f"{contender.candidate} answers with {_answers(contender.classes)}, and the champion {champion.candidate} "
+            f"with {_answers(champion.classes)}.",
+            value=contender.candidate,
+            hint="A rollout is between models that answer alike; end this one: `towpath rollout abort`.",
+        )
+
+
+def _answers(classes: Sequence[str | int]) -> str:
+    return f"a probability for each of {', '.join(map(str, classes[:20]))}" if classes else "one number"
 
 
 def _run(train: Entry) -> ModelRun:
