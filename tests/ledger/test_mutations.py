@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from ledger.drafts import decision, entry, ticking
 from ledger.mutations import Mutation, Rows, mutations
 from towpath.adapters.keys_local import LocalKeys
+from towpath.core.errors import IntegrityError
 from towpath.core.tampering import Tampering
 from towpath.ledger import chain
 from towpath.ledger.chain import Stored
 from towpath.ledger.signing import Pen
+from towpath.ledger.sql import SqlLedger
 from towpath.ledger.trust import Trust
 from towpath.ledger.verification import verify_stored
 from towpath.ports import Verification
@@ -66,6 +69,23 @@ def test_a_single_change_anywhere(mutation: Mutation, write: Callable[[int], Row
             assert (kind, sequence) == (mutation.kind, mutation.names(position)), (position, found)
             assert not found.whole
             assert str(sequence) in str(found.verdict and found.verdict.what)
+
+
+def test_a_record_that_was_changed_is_told_by_itself(
+    write: Callable[[int], Rows], keys: LocalKeys, tmp_path: Path
+) -> None:
+    rows, told = write(SMALL), 0
+    with SqlLedger.open(f"sqlite:///{tmp_path / 'ledger.db'}", clock=ticking(), keys=keys) as ledger:
+        for row in rows:
+            ledger.require_written(chain.read(row))
+        for mutation in MUTATIONS:
+            if not mutation.name.startswith(("edit ", "signature ", "signer ")) or mutation.name == "edit sequence":
+                continue
+            for position in range(SMALL):
+                with pytest.raises(IntegrityError):
+                    ledger.require_written(chain.read(mutation.do(rows, position)[position]))
+                told += 1
+    assert told > 20 * SMALL
 
 
 @pytest.mark.exhaustive

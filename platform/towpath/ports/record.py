@@ -92,8 +92,8 @@ class Ledger(Protocol):
     def require_written(self, record: Record) -> None:
         """Raises `IntegrityError` unless a record that was read is, by itself, what was written here: every field.
 
-        Enough for whoever relies on what one record says, its time among it. Whether records before or behind it are
-        gone only `verify` shows.
+        Enough for whoever relies on what one record says, its time among it. Only `verify` shows whether records before
+        or behind it are gone, and whether one without a signature stands behind one with.
         """
         ...
 
