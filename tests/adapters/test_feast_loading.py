@@ -104,6 +104,16 @@ def test_what_feast_does_to_a_view_stays_with_who_asked_for_it() -> None:
         assert reading.get_any_feature_view(registry, "weather", "shop").entities
 
 
+def test_views_are_made_anew_where_feast_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    feast_loading.load()
+    from feast.infra.registry import proto_registry_utils as reading
+
+    keeping = reading.registry_proto_cache_with_tags(reading.list_feature_views)
+    monkeypatch.setattr(reading, "list_feature_views", keeping)
+    feast_loading.load()
+    assert reading.list_feature_views is keeping.__wrapped__
+
+
 @pytest.mark.slow
 def test_threads_that_load_it_at_once_leave_typeguard_as_it_was() -> None:
     assert _said(_AT_ONCE) == [["Entity"] * 8, True]
