@@ -91,7 +91,7 @@ class Project:
         return fit_in(self.folder, self.charter.training.entry, project=self.charter.project)
 
 
-class _SourceOnly(importlib.machinery.SourceFileLoader):
+class SourceOnly(importlib.machinery.SourceFileLoader):
     """Runs the code whose digest is the evidence: bytecode beside it may be other code. Leaves none either."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the signature of Python
@@ -110,7 +110,7 @@ def fit_in(folder: Path, entry: str, *, project: str) -> Callable[..., Any]:
             hint="Name a Python file of the project's folder and a function in it: file.py:function.",
         )
     name = f"towpath_project_{project}"
-    spec = importlib.util.spec_from_file_location(name, file, loader=_SourceOnly(name, str(file)))
+    spec = importlib.util.spec_from_file_location(name, file, loader=SourceOnly(name, str(file)))
     if spec is None or spec.loader is None:
         raise BadInput(f"{file} cannot be imported.", value=str(file), hint="Name a Python file in training.entry.")
     module = importlib.util.module_from_spec(spec)

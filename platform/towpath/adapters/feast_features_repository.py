@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import logging
 import os
 import runpy
@@ -20,6 +21,7 @@ from towpath.adapters import feast_loading
 from towpath.core import names
 from towpath.core.errors import DeclarationError, NotFound, TowpathError
 from towpath.ports import FeatureView
+from towpath.project import SourceOnly
 
 if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
@@ -154,6 +156,31 @@ def served(defined: Sequence[Any], service: str) -> tuple[FeatureView, ...]:
     return tuple(found)
 
 
+class _FromSource:
+    """Finds the modules that lie in the repository, and has them run from the source that its digest covers."""
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = repository
+        self._own: set[str] = set()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        outermost = name.partition(".")[0]
+        if path is not None and outermost not in self._own:  # an environment may lie in the repository's folder too
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, [str(self._repository)] if path is None else path, target)
+        if spec is None:
+            return None
+        self._own.add(outermost)
+        if spec.origin is None or not Path(spec.origin).is_relative_to(self._repository):
+            return None  # a folder alone, which is no code
+        if isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = SourceOnly(name, spec.origin)
+            return spec
+        raise ImportError(f"the module {name!r} has no source: {spec.origin}", name=name, path=spec.origin)
+
+
 @contextmanager
 def _importable(repository: Path) -> Iterator[None]:
     """The repository's files can import each other, and are forgotten afterwards.
@@ -161,10 +188,13 @@ def _importable(repository: Path) -> Iterator[None]:
     They read the environment when they run, and another repository may have files of the same names.
     """
     before = set(sys.modules)
+    finder = _FromSource(repository)
     sys.path.insert(0, str(repository))
+    sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), finder)
     try:
         yield
     finally:
+        sys.meta_path.remove(finder)
         sys.path.remove(str(repository))
         for name in set(sys.modules) - before:
             if any(Path(place).is_relative_to(repository) for place in _places(sys.modules[name])):
