@@ -31,6 +31,7 @@ from adapters.test_prediction_log_evidence import (
 from towpath.adapters.prediction_log_compaction import Compaction
 from towpath.adapters.prediction_log_places import FolderPlace
 from towpath.adapters.prediction_log_reader import Reader
+from towpath.core.errors import IntegrityError
 from towpath.core.judge import Look, Moments, begin, judge
 from towpath.core.judge_holds import prediction_distance
 
@@ -332,3 +333,23 @@ def test_what_a_file_has_more_or_less_of_is_read(tmp_path: Path) -> None:
             ("red", {"red": 0.5, "rosé": 0.3, "white": 0.2})
         ]
         reader.close()
+
+
+LACKING = [("predictions", "error"), ("predictions", "arm"), ("predictions", "prediction"), ("labels", "label")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "of_classes"),
+    [*((*one, several) for one in LACKING for several in (False, True)), ("predictions", "probabilities", True)],
+)
+def test_a_file_that_lacks_a_column_cannot_be_read(tmp_path: Path, kind: str, column: str, of_classes: bool) -> None:
+    """Beside one that has it: failures of whoever wrote it would not be counted, and its rows not judged."""
+    place = FolderPlace(tmp_path)
+    ship(place, "w0-1", [line(2), label(2)])
+    ship(place, "w1-1", [classed(1, [0.5, 0.3, 0.2]), told(1, "red")])
+    (file,) = tmp_path.rglob(f"{kind}/*/w{int(of_classes)}*.parquet")
+    pq.write_table(pq.read_table(file).drop_columns([column]), file)
+    reader = Reader(place, "flights", column="rollout", value="flights-1", since=START)
+    with pytest.raises(IntegrityError, match=f"cannot be read: .*{column}"):
+        reader.refresh(datetime.fromtimestamp(AT, tz=UTC).date())
+    reader.close()

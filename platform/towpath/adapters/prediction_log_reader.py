@@ -184,16 +184,16 @@ class Reader:
                 "worker": pa.array([owner_of(name) for name in some], pa.string()),
             }
         )
-        given: dict[str, object] = {"paths": list(paths.values())}
-        statements = [(_READ_LABELS, given)]
+        statements: list[tuple[str, dict[str, object]]] = [(_READ_LABELS, {})]
         if kind == "predictions":
-            statements = [(_READ_HEARD, given), (_READ_LOG, given | {"value": self._value})]
+            statements = [(_READ_HEARD, {}), (_READ_LOG, {"value": self._value})]
         self._database.register("files", files)
         self._database.begin()
         try:
-            for statement, values in statements:
-                text = statement.format(column=self._column, same=_SAME_PART if merged else "")
-                self._database.execute(text, values)
+            for rows, alike in self._alike(kind, list(paths.values())):
+                for statement, values in statements:
+                    text = statement.format(column=self._column, rows=rows, same=_SAME_PART if merged else "")
+                    self._database.execute(text, {"paths": alike, **values})
             self._database.commit()
         except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException) as error:
             self._database.rollback()
@@ -210,12 +210,29 @@ class Reader:
             for number, (name, source) in zip(numbers, some.items(), strict=True)
         }
 
+    def _alike(self, kind: str, paths: list[str]) -> list[tuple[str, list[str]]]:
+        """How to read files that have columns of classes, and those of before there were classes, each by themselves:
+        whichever of its other columns a file lacks, that is an error and no null."""
+        found = self.ask(_CLASSED, [paths])
+        several = {path for (path,) in found}
+        both = [
+            (_ROWS, [path for path in paths if path in several]),
+            (_WITHOUT_CLASSES[kind], [path for path in paths if path not in several]),
+        ]
+        return [(rows, alike) for rows, alike in both if alike]
+
 
 _SAME_PART = "AND files.part = log.part"
+_CLASSED = "SELECT DISTINCT file_name FROM parquet_schema(?) WHERE name IN ('predicted', 'probabilities', 'class')"
+_ROWS = "read_parquet($paths, filename = true)"
+_WITHOUT_CLASSES = {
+    "predictions": f"(SELECT *, NULL::VARCHAR AS predicted, NULL::MAP(VARCHAR, DOUBLE) AS probabilities FROM {_ROWS})",
+    "labels": f"(SELECT *, NULL::VARCHAR AS class FROM {_ROWS})",
+}
 _READ_HEARD = """
 INSERT INTO heard
 SELECT file, any_value(worker), max(epoch_us("at")), arg_max(coalesce(rollout, ''), "at")
-FROM read_parquet($paths, filename = true) AS log JOIN files ON files.path = log.filename {same}
+FROM {rows} AS log JOIN files ON files.path = log.filename {same}
 GROUP BY file
 """
 _READ_LOG = """
@@ -225,21 +242,13 @@ SELECT file, epoch_us("at"), request, "row", step, weight, arm, unit, key,
     error IS NOT NULL OR fallback IS NOT NULL, fallback IS NOT NULL, predicted,
     CASE WHEN len(list_filter(map_values(probabilities), lambda one: coalesce(isfinite(one), false)))
         = greatest(cardinality(probabilities), 1) THEN probabilities END
-FROM (
-    SELECT * FROM read_parquet($paths, filename = true, union_by_name = true)
-    UNION ALL BY NAME
-    SELECT NULL::VARCHAR AS predicted, NULL::MAP(VARCHAR, DOUBLE) AS probabilities WHERE false
-) AS log JOIN files ON files.path = log.filename {same}
+FROM {rows} AS log JOIN files ON files.path = log.filename {same}
 WHERE {column} = $value
 """
 _READ_LABELS = """
 INSERT INTO labels
 SELECT file, epoch_us("at"), request, "row", key, label, class
-FROM (
-    SELECT * FROM read_parquet($paths, filename = true, union_by_name = true)
-    UNION ALL BY NAME
-    SELECT NULL::VARCHAR AS class WHERE false
-) AS log JOIN files ON files.path = log.filename {same}
+FROM {rows} AS log JOIN files ON files.path = log.filename {same}
 WHERE label IS NOT NULL OR class IS NOT NULL
 """
 
