@@ -353,3 +353,16 @@ def test_a_file_that_lacks_a_column_cannot_be_read(tmp_path: Path, kind: str, co
     with pytest.raises(IntegrityError, match=f"cannot be read: .*{column}"):
         reader.refresh(datetime.fromtimestamp(AT, tz=UTC).date())
     reader.close()
+
+
+@pytest.mark.parametrize("said", ["yes", 300])
+def test_labels_that_no_log_writes_cannot_be_read(tmp_path: Path, said: object) -> None:
+    place = FolderPlace(tmp_path)
+    ship(place, "w-1", [line(1), label(1)])
+    (file,) = tmp_path.rglob("labels/*/*.parquet")
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", pa.array([said])), file)
+    reader = Reader(place, "flights", column="rollout", value="flights-1", since=START)
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        reader.refresh(datetime.fromtimestamp(AT, tz=UTC).date())
+    reader.close()

@@ -195,7 +195,7 @@ class Reader:
                     text = statement.format(column=self._column, rows=rows, same=_SAME_PART if merged else "")
                     self._database.execute(text, {"paths": alike, **values})
             self._database.commit()
-        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException) as error:
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException, duckdb.DataError) as error:
             self._database.rollback()
             if not all(Path(path).is_file() for path in paths.values()):
                 raise _Moved from error
