@@ -126,6 +126,24 @@ def test_a_contender_of_other_classes_takes_no_part(
     assert len(refused) == 1
 
 
+def test_a_rollout_takes_no_part_beside_a_champion_of_another_task(
+    house: House, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A regression answers with one number too, and it is no probability."""
+    rollout = house.rollout(weight=CHALLENGED)
+    odd = built.champion.digest
+    monkeypatch.setattr(
+        serving,
+        "approved",
+        lambda one: replace(approved(one), task="regression" if one.digest == odd else "binary"),
+    )
+    found = _servable(house, rollout)
+    assert found.challenger is None
+    (refused,) = found.refused
+    assert "answers with one number, and the champion" in str(refused.error)
+    assert "with the number of a regression." in str(refused.error)
+
+
 def test_tampered_bytes_are_never_loaded(house: House, built: Built, flight: dict[str, Any]) -> None:
     """Every byte of the challenger's model is there, and one is another."""
     with _tampered(house, built):

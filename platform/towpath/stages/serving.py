@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from towpath.core.gates import Stage
 from towpath.core.masking import Masks
 from towpath.core.policy import Policy, Verdict, decide
 from towpath.core.statement import Claims, claims
+from towpath.core.task import Task
 from towpath.ports import Draft, Ledger, ModelRun, Models, Objects, Runtime, Runtimes
 from towpath.stages.attested import Attested
 from towpath.stages.masks import masked
@@ -57,6 +58,8 @@ class Approved:
     """Of the columns that it knows only masked."""
     classes: tuple[str | int, ...] = ()
     """Of a multiclass model, in the order of its probabilities; its parity was measured in that order."""
+    task: str = Task.BINARY.value
+    """What its numbers mean: of a regression one is no probability."""
 
     @property
     def width(self) -> int:
@@ -152,8 +155,8 @@ def servable(ledger: Ledger, rollout: Rollout | None, project: str, *, head: Hea
 
     Raises `IntegrityError` when the ledger, or the champion's own chain, is not what was written, and `Denied` when
     those who had to agree to the champion did not. A rollout whose row is not what was decided takes no part;
-    `Conflict` where it is only older than the record, and is to be read again. A contender of other classes than the
-    champion's is refused: a request's rows are answered alike, whichever model each of them falls to.
+    `Conflict` where it is only older than the record, and is to be read again. A contender of another task or other
+    classes than the champion's is refused: a request's rows are answered alike, whichever model each of them falls to.
     """
     head.require_whole(ledger)
     current = champion(ledger, project)
@@ -244,6 +247,7 @@ def approved(candidate: Candidate) -> Approved:
         claims=claims(candidate),
         masks=masked(candidate),
         classes=tuple(classes),
+        task=str(train.facts.get("task", Task.BINARY.value)),
     )
 
 
@@ -367,17 +371,19 @@ def _contender(ledger: Ledger, rollout: Rollout, contender: Contender, promoted:
 
 
 def _require_alike(contender: Approved, champion: Approved) -> None:
-    if contender.classes != champion.classes:
+    if (contender.task, contender.classes) != (champion.task, champion.classes):
         raise Denied(
-            f"{contender.candidate} answers with {_answers(contender.classes)}, and the champion {champion.candidate} "
-            f"with {_answers(champion.classes)}.",
+            f"{contender.candidate} answers with {_answers(contender)}, and the champion {champion.candidate} "
+            f"with {_answers(champion)}.",
             value=contender.candidate,
             hint="A rollout is between models that answer alike; end this one: `towpath rollout abort`.",
         )
 
 
-def _answers(classes: Sequence[str | int]) -> str:
-    return f"a probability for each of {', '.join(map(str, classes[:20]))}" if classes else "one number"
+def _answers(one: Approved) -> str:
+    if one.classes:
+        return f"a probability for each of {', '.join(map(str, one.classes[:20]))}"
+    return "one number" if one.task == Task.BINARY else f"the number of a {one.task}"
 
 
 def _run(train: Entry) -> ModelRun:
