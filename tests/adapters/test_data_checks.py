@@ -346,6 +346,20 @@ def test_a_table_may_have_a_name_that_is_used_inside(tmp_path: Path) -> None:
         assert query(f"SELECT id, copies FROM '{found.report.tables[name].quarantine}'") == [(0, -1), (1, -3)]
 
 
+def test_a_table_may_have_the_name_by_which_another_is_read(tmp_path: Path) -> None:
+    names = ("t", "T_rows_", "t_rows__")
+    columns = [{"name": "id", "logicalType": "integer", "primaryKey": True}]
+    of = parse(
+        {**document(), "slaProperties": [], "schema": [{"name": name, "properties": columns} for name in names]},
+        origin="inside",
+    )
+    files = {name: tmp_path / f"{name}.parquet" for name in names}
+    for number, file in enumerate(files.values()):
+        query(f"COPY (SELECT n // {number + 1} AS id FROM range(6) AS t(n)) TO '{file}' (FORMAT parquet)")
+    found = run(files, tmp_path / "out", of=of)
+    assert [found.finding("data.unique", f"{name}.id").measured for name in names] == [0, 3, 4]
+
+
 # --- rows set aside ---------------------------------------------------------------------------------------------------
 
 

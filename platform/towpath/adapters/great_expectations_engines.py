@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +104,7 @@ class DuckDB:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"SET GLOBAL TimeZone = 'UTC'; {BOUNDED}; SET preserve_insertion_order = false")
             connection.exec_driver_sql(f"SET temp_directory = {literal(str(scratch))}")
-            # A second name that is no word of SQL: Great Expectations writes names without quotes for DuckDB.
-            places = {name: f"{name}_rows_" for name in tables}
+            places = _places(tables)
             for name, file in tables.items():
                 view = f"AS SELECT * FROM read_parquet({literal(str(file))})"
                 connection.exec_driver_sql(f"CREATE VIEW {quoted(name)} {view}")
@@ -169,6 +168,16 @@ class PostgreSQL:
             yield Opened(source=source, columns=columns)
         finally:
             _closed(source)
+
+
+def _places(tables: Collection[str]) -> dict[str, str]:
+    """By table, a second name that is neither a word of SQL nor a table's: Great Expectations writes names without
+    quotes for DuckDB, which takes no difference in case for another name."""
+    taken = {name.lower() for name in tables}
+    suffix = "_rows_"
+    while any(name + suffix in taken for name in taken):
+        suffix += "_"
+    return {name: name + suffix for name in tables}
 
 
 def _assets(places: Mapping[str, str]) -> list[dict[str, Any]]:
