@@ -21,7 +21,7 @@ help: ## Show this list
 demo: .venv/ready ## Set up, then take real flights from raw data to a promoted model and a drift report
 	@$(RUN)towpath demo
 
-test: .venv/ready-dev ## Set up, then run the fast tests (about 12 minutes on 2 cores)
+test: .venv/ready-dev ## Set up, then run the fast tests (about 10 minutes on 2 cores)
 	$(RUN)pytest -n $(WORKERS) -m "$(TESTS)"
 
 test-all: .venv/ready-dev ## The tests and the slow ones

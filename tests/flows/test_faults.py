@@ -83,6 +83,7 @@ def _received(source: socket.socket) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_a_ledger_that_comes_up_later_is_waited_for(
     flows: Flows, project: Path, state: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_run_ends_where_it_is_told_to(flows: Flows, project: Path, state: Path
         assert candidate_of(opened, "flights", ended.result()).stages == ("ingest",)
 
 
+@pytest.mark.slow
 def test_a_refusal_ends_the_run_with_its_sentence(flows: Flows, project: Path, state: Path) -> None:
     for file in sorted((project / "landing/flights").glob("*.csv")):
         small.edit(file, "dep_delay", "departure_delay")

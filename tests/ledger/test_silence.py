@@ -66,6 +66,7 @@ def test_a_lock_is_waited_for_longer_by_us_than_by_the_server() -> None:
     assert patience.ANSWER_SECONDS > engine._WAIT_SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_reading_and_writing_give_up_and_go_on_when_the_network_is_back(through: str, relay: Relay) -> None:
     with SqlLedger.open(through, clock=ticking()) as ledger:

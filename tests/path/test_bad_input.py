@@ -427,6 +427,7 @@ def test_the_newest_rows_of_training_are_of_one_class(trail: Trail, project: Pat
     _raises(trail, project, tmp_path, Stage.FEATURIZE, "one class only")
 
 
+@pytest.mark.slow
 def test_the_holdout_is_of_one_class(trail: Trail, project: Path, tmp_path: Path) -> None:
     late = "CAST(arr_delay > 15 AND departed_at < TIMESTAMPTZ '2013-05-17' AS BIGINT) AS late"
     small.edit(project / SPINE, LABEL, late)

@@ -196,6 +196,7 @@ def test_batch_looks_features_up_by_their_keys_as_of_each_rows_time(place: Place
     np.testing.assert_allclose(pd.read_csv(place.folder / "out.csv")["prediction"], place.scores, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_batch_looks_features_up_as_of_one_time(place: Place) -> None:
     """The time that is given is what rows without one of their own get; one that is long past finds nothing."""
     few, at = _keyed(place).head(40), place.rows["event_timestamp"].iloc[0]

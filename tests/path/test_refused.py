@@ -63,6 +63,7 @@ def test_a_damaged_project_is_refused(name: str, trail: Trail, project: Path, tm
             _is_not_promoted(candidate, work, finding.reason)
 
 
+@pytest.mark.slow
 def test_stored_data_that_changed_is_refused_then_taken_again(trail: Trail, tmp_path: Path) -> None:
     sabotage = SABOTAGES["tampered-data"]
     tomorrow = small.AS_OF + timedelta(hours=12)  # a candidate that is not the champion
