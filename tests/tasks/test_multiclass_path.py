@@ -161,17 +161,7 @@ def test_a_gateway_answers_by_class_and_takes_classes_for_labels(
     inputs: Any = crowned.entry(Stage.TRAIN).facts["inputs"]
     rows = holdout[["subject", *inputs]].astype({"subject": "str"}).to_dict("records")
     told, score = holdout["told"].tolist(), holdout["score"].to_numpy()
-    tensors = {
-        "inputs": [
-            {
-                "name": name,
-                "shape": [len(rows)],
-                "datatype": "BYTES" if name == "subject" else "FP64",
-                "data": [row[name] for row in rows],
-            }
-            for name in rows[0]
-        ]
-    }
+    tensors = served.tensors(rows)
     with served.house(built, tmp_path) as house, served.serving(house) as gateway:
         metadata = gateway.get("/v2/models/table").json
         assert metadata["outputs"] == [

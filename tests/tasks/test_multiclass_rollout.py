@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -127,7 +127,8 @@ class Traffic:
         keys = [f"s{self.asked + place}" for place in range(ROWS)]
         name = f"wines-{self.asked}"
         self.asked += ROWS
-        sent = {"id": name, **tensors([{"subject": key, **wine} for key, (wine, _) in zip(keys, rows, strict=True)])}
+        asked = [{"subject": key, **wine} for key, (wine, _) in zip(keys, rows, strict=True)]
+        sent = {"id": name, **served.tensors(asked)}
         reply = self.gateway.post("/v2/models/table/infer", sent)
         assert reply.status == 200, reply.body
         chances, label = reply.json["outputs"]
@@ -140,20 +141,6 @@ class Traffic:
         ]
         assert self.gateway.post("/v1/feedback", {"labels": labels}).json == {"accepted": ROWS}
         return name
-
-
-def tensors(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "inputs": [
-            {
-                "name": name,
-                "shape": [len(rows)],
-                "datatype": "BYTES" if name == "subject" else "FP64",
-                "data": [row[name] for row in rows],
-            }
-            for name in rows[0]
-        ]
-    }
 
 
 @pytest.fixture
